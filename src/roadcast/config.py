@@ -1,0 +1,212 @@
+"""The typed configuration: dataclasses, a TOML overlay, dotted overrides, a schema version. Standard library only."""
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from roadcast.errors import UserError
+
+SCHEMA = 1
+
+
+@dataclass
+class DataConfig:
+    """What the model sees. Pixel size and rate are the model's; the reel must have been ingested to match them."""
+
+    reel: str = ""
+    height: int = 64
+    width: int = 128
+    fps: float = 20.0
+    workers: int = 0
+
+
+@dataclass
+class TokenizerConfig:
+    """Causal 3D convolutional autoencoder (tokenizer/model.py). `patch * 2 ** (len(widths) - 1)` is the spatial stride."""
+
+    patch: int = 4
+    widths: tuple[int, ...] = (48, 96, 192)
+    encoder_blocks: int = 1
+    decoder_blocks: int = 2
+    time_kernel: int = 2
+    time_stride: int = 1
+    latent_channels: int = 32
+    latent_noise: float = 0.05
+
+    @property
+    def stride(self) -> int:
+        return self.patch * 2 ** (len(self.widths) - 1)
+
+
+@dataclass
+class DynamicsConfig:
+    """Causal diffusion transformer (dynamics/model.py)."""
+
+    width: int = 192
+    depth: int = 8
+    heads: int = 6
+    kv_heads: int = 3
+    time_every: int = 4
+    context_frames: int = 16
+    registers: int = 3
+    mlp_ratio: float = 2.6667
+    actions: tuple[str, ...] = ("steer", "throttle")
+    action_window: int = 6
+    action_dropout: float = 0.1
+
+
+@dataclass
+class FlowConfig:
+    """The path from noise to data and how it is walked (flow/)."""
+
+    prediction: str = "x"
+    steps: int = 4
+    context_noise: float = 0.05
+
+
+@dataclass
+class StageConfig:
+    """One rung of the training ladder: an objective, its options by name, and how long to climb."""
+
+    objective: str = ""
+    options: dict[str, float] = field(default_factory=dict)
+    steps: int = 1000
+    batch: int = 8
+    accumulate: int = 1
+    clip_frames: int = 16
+    lr: float = 3e-4
+    lr_final: float = 3e-5
+    warmup: int = 100
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip_norm: float = 1.0
+    ema: float = 0.999
+    log_every: int = 10
+    evaluate_every: int = 500
+    save_every: int = 250
+    keep: int = 2
+
+
+@dataclass
+class Config:
+    """Everything that makes a run: data, the two models, the path between noise and data, and the stages in order."""
+
+    schema: int = SCHEMA
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    train: dict[str, StageConfig] = field(default_factory=dict)
+
+    def validate(self) -> "Config":
+        """Itself, or a `UserError` that names the first field that cannot be."""
+        stride = self.tokenizer.stride
+        for name in ("height", "width"):
+            if (size := getattr(self.data, name)) % stride or size <= 0:
+                raise UserError(f"data.{name} = {size} is no multiple of the tokenizer's stride {stride}; use a multiple of {stride}")
+        if self.dynamics.width % self.dynamics.heads or self.dynamics.heads % self.dynamics.kv_heads:
+            raise UserError("dynamics.width must divide by dynamics.heads, and dynamics.heads by dynamics.kv_heads")
+        if self.dynamics.width // self.dynamics.heads % 4:
+            raise UserError("dynamics.width / dynamics.heads must divide by 4, for rotary positions on two axes")
+        if self.flow.prediction not in ("x", "v"):
+            raise UserError(f"flow.prediction = {self.flow.prediction!r}; use 'x' or 'v'")
+        for name, stage in self.train.items():
+            if not stage.objective:
+                raise UserError(f"train.{name}.objective is empty; name one, for example 'diffusion_forcing'")
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+
+
+def load_config(path: Path, base: Config | None = None) -> Config:
+    """The configuration in a .toml or .json file, laid over `base`; a `preset = "tiny"` line in the file names its base.
+
+    Raises `UserError` for an unreadable file, an unknown key, or a value of the wrong type.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text()
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; see recipes/ for examples") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as {path.suffix or 'TOML'}: {error}") from None
+    if (preset := values.pop("preset", None)) is not None:
+        from roadcast.presets import preset_config
+
+        base = preset_config(preset)
+    values = migrate(values, str(path))
+    return overlay(base or Config(), values, str(path)).validate()
+
+
+def migrate(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """`values` brought to the present schema, one version at a time; each past version has its function in MIGRATIONS."""
+    version = values.get("schema", SCHEMA)
+    if not isinstance(version, int) or version > SCHEMA or version < 1:
+        raise UserError(f"{where}: schema = {version!r}, but this roadcast reads 1 to {SCHEMA}; install a newer roadcast")
+    while version < SCHEMA:
+        values, version = MIGRATIONS[version](values), version + 1
+    return {**values, "schema": SCHEMA}
+
+
+MIGRATIONS: dict[int, typing.Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+
+def override(config: Config, assignments: list[str]) -> Config:
+    """`config` with dotted assignments such as `train.dynamics.steps=200`; values are TOML, bare words are strings."""
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise UserError(f"override {assignment!r} has no '='; write section.key=value")
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        for part in reversed(key.strip().split(".")):
+            value = {part: value}
+        config = overlay(config, value, f"override {assignment!r}")
+    return config.validate()
+
+
+def overlay(config: Any, values: dict[str, Any], where: str, prefix: str = "") -> Any:
+    """A copy of dataclass `config` with `values` laid over it, each checked against the field's type."""
+    hints = typing.get_type_hints(type(config))
+    changes = {}
+    for key, value in values.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, 1)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(hints)}"
+            raise UserError(f"{where}: unknown key {prefix}{key}; {hint}")
+        changes[key] = _convert(hints[key], getattr(config, key), value, where, prefix + key)
+    return dataclasses.replace(config, **changes)
+
+
+def _convert(hint: Any, current: Any, value: Any, where: str, name: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return overlay(current, value, where, name + ".")
+    if origin is dict and isinstance(value, dict):
+        of = arguments[1]
+        fresh = of() if isinstance(of, type) and dataclasses.is_dataclass(of) else None
+        return current | {k: _convert(of, current.get(k, fresh), v, where, f"{name}.{k}") for k, v in value.items()}
+    if origin is tuple and isinstance(value, list | tuple):
+        if arguments[-1] is Ellipsis:
+            arguments = arguments[:1] * len(value)
+        if len(arguments) == len(value):
+            return tuple(_convert(a, None, v, where, f"{name}[{i}]") for i, (a, v) in enumerate(zip(arguments, value, strict=True)))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) and type(value) is hint:
+        return value
+    raise UserError(f"{where}: {name} = {value!r} is not of type {getattr(hint, '__name__', hint)}")

@@ -1,0 +1,44 @@
+"""The one typed batch that flows from the store to the model."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Clip:
+    """B clips of F frames, as pixels, as latents, or both.
+
+    frames_BFHWC   uint8 RGB pixels, or None when the clip was read from a latent cache
+    z_BTHWC        float32 latents (normalised), or None when the clip was read from pixels
+    actions_BFA    float32, the chosen controls in their units, 0 where unknown; `actions[:, f]` is the
+                   command in force when frame f was taken, so frame f may depend on actions[:, :f + 1]
+    known_BFA      bool, False where the recording has no such control at that time
+    t_ns_BF        int64 nanoseconds
+    video_B        int64, index of the recording in the reel
+    first_B        int64, index of the clip's first frame in the reel: with it the clip can be found again
+    """
+
+    frames_BFHWC: Tensor | None
+    z_BTHWC: Tensor | None
+    actions_BFA: Tensor
+    known_BFA: Tensor
+    t_ns_BF: Tensor
+    video_B: Tensor
+    first_B: Tensor
+
+    def __len__(self) -> int:
+        return self.actions_BFA.shape[0]
+
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> "Clip":
+        """The same clip on `device`; copies overlap with compute when the source is pinned."""
+        return self._map(lambda x: x.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Clip":
+        """The same clip in page-locked memory; called by torch's DataLoader."""
+        return self._map(lambda x: x.pin_memory())
+
+    def _map(self, f) -> "Clip":
+        values = {x.name: getattr(self, x.name) for x in fields(self)}
+        return Clip(**{name: None if value is None else f(value) for name, value in values.items()})

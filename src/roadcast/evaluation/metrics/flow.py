@@ -1,0 +1,57 @@
+"""Optical flow between consecutive frames: how much the picture moves, which way, and how well motion explains it."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from roadcast.evaluation.metrics.temporal import warp_error
+
+MAX_ROWS = 128  # larger frames are reduced by area to this height before the flow, whose unit stays the frame's pixel
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Between frames f and f + 1 of one video, each array [F - 1].
+
+    lateral      mean horizontal flow in pixels of the frame; above 0 the picture moves right, as when turning left
+    magnitude    mean length of the flow in pixels of the frame
+    warp_error   temporal consistency in grey levels, see `metrics.temporal.warp_error`
+    """
+
+    lateral: np.ndarray
+    magnitude: np.ndarray
+    warp_error: np.ndarray
+
+
+def dense_flow(before_HW: np.ndarray, after_HW: np.ndarray) -> np.ndarray:
+    """Motion of every pixel from one grey image to the next, [H, W, 2] as (right, down) in pixels.
+
+    Dense inverse search, preset medium (Kroeger, Timofte, Dai, Van Gool, "Fast Optical Flow using Dense Inverse
+    Search", 2016), as in OpenCV. It is an estimate: plain surfaces get the motion of their surroundings.
+    """
+    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before_HW, after_HW, None)
+
+
+def motion(video_FHWC: np.ndarray) -> Motion:
+    """The motion and temporal consistency of one uint8 RGB video."""
+    scale = max(1.0, video_FHWC.shape[1] / MAX_ROWS)
+    if scale > 1:
+        size = (round(video_FHWC.shape[2] / scale), round(video_FHWC.shape[1] / scale))
+        video_FHWC = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in video_FHWC])
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video_FHWC]
+    rows = []
+    for f in range(len(grey) - 1):
+        forward, backward = dense_flow(grey[f], grey[f + 1]), dense_flow(grey[f + 1], grey[f])
+        error = warp_error(video_FHWC[f], video_FHWC[f + 1], forward, backward)
+        rows.append((forward[..., 0].mean() * scale, np.hypot(*np.moveaxis(forward, -1, 0)).mean() * scale, error))
+    return Motion(*np.asarray(rows, dtype=np.float64).reshape(-1, 3).T)
+
+
+def motion_of_each(videos: Sequence[np.ndarray]) -> list[Motion]:
+    """`motion` of several videos at once, on all cores."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return list(pool.map(motion, videos))

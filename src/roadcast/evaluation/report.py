@@ -1,0 +1,308 @@
+"""The report: one HTML page that holds everything it shows, and the same table as Markdown."""
+
+import base64
+import json
+import math
+from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from roadcast.evaluation.charts import Series, line_chart
+from roadcast.evaluation.metrics.catalogue import LIKENESS, METRICS, Metric
+from roadcast.evaluation.metrics.drift import COLLAPSES
+from roadcast.evaluation.metrics.floors import SYSTEMS
+from roadcast.evaluation.metrics.statistics import Estimate
+from roadcast.evaluation.pictures import animation_frames, strip_rows
+from roadcast.evaluation.steering import LEVEL, RealSteering, Steering
+from roadcast.evaluation.video_io import encode_animation, encode_jpeg, strip
+
+if TYPE_CHECKING:
+    from roadcast.evaluation.result import Result
+
+NAMES = {"model": "model", "copy": "last frame repeated", "reconstruction": "tokenizer alone", "real": "real video"}
+SIDES = ("left", "straight", "right")
+MAX_POINTS = 400
+
+
+def html_report(result: "Result", *, title: str, about: dict[str, str], logs: dict[str, list[dict]]) -> str:
+    """The evaluation as one HTML page without any outside resource; arguments as `Result.save`."""
+    sections = [
+        _header(result, title, about),
+        _strips(result),
+        _animation(result),
+        _table(result),
+        _drift(result),
+        _steering(result),
+        _losses(logs),
+        _protocol(result),
+    ]
+    style = files("roadcast.evaluation").joinpath("report.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style></head>\n<body><main>\n"
+        + "\n".join(section for section in sections if section)
+        + "\n</main></body></html>\n"
+    )
+
+
+def markdown_table(result: "Result") -> str:
+    """The metrics table as Markdown: a row a metric and system, a column a horizon, mean +- half the 95 % interval."""
+    horizons = result.protocol.horizons
+    lines = [
+        "| metric | | " + " | ".join(f"{h} ({h / result.protocol.fps:.2g} s)" for h in horizons) + " |",
+        "|---|---|" + "---:|" * len(horizons),
+    ]
+    for metric in METRICS.values():
+        name = _heading(metric)
+        for system in SYSTEMS:
+            cells = [_mean_and_half(result.metrics[metric.name][system], h, metric.digits) for h in horizons]
+            lines.append(f"| {name} | {NAMES[system]} | " + " | ".join(cells) + " |")
+            name = ""
+        if metric.name in LIKENESS:
+            cells = [_mean_and_half(result.gain[metric.name], h, metric.digits, sign=True) for h in horizons]
+            lines.append("| | model minus last frame | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _header(result: "Result", title: str, about: dict[str, str]) -> str:
+    p, h = result.protocol, result.protocol.horizons[-1]
+    gain, steering = result.gain["psnr"], result.steering
+    facts = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in about.items())
+    verdict = "not run" if steering is None else "yes" if steering.steers_right_way else "not shown"
+    collapsed = max(result.collapse["model"].values())
+    numbers = [
+        (f"{result.metrics['psnr']['model'].mean[h - 1]:.2f} dB", f"PSNR after {h} frames ({h / p.fps:.2g} s)"),
+        (f"{gain.mean[h - 1]:+.2f} dB", f"over repeating the last frame, {_span(gain, h, 2)}"),
+        (f"{result.metrics['motion']['model'].mean[h - 1]:.2f}", "of real motion at that horizon"),
+        (verdict, "steers the right way"),
+        (f"{collapsed:.0%}", "of rollouts collapsed"),
+        (f"{result.seconds['imagined_frames_per_second']:.0f}", "imagined frames a second, all clips together"),
+    ]
+    tiles = "".join(f'<div class="tile"><b>{escape(v)}</b><span>{escape(t)}</span></div>' for v, t in numbers)
+    return (
+        f"<header><h1>{escape(title)}</h1><p>{len(p.clips)} clips from {p.recordings} "
+        f"recording{'s' * (p.recordings != 1)} of split <b>{escape(p.split)}</b>; {p.context} real frames of context, "
+        f"{p.horizon} frames imagined at {p.fps:g} a second, {p.height}x{p.width} pixels.</p>"
+        f'<div class="tiles">{tiles}</div><dl>{facts}</dl></header>'
+    )
+
+
+def _strips(result: "Result") -> str:
+    p = result.protocol
+    labels = ["context", *(f"{h / p.fps:.2g} s" for h in p.horizons)]
+    head = "".join(f"<span>{label}</span>" for label in labels)
+    blocks = []
+    for at, rows in zip(result.shown.clips, strip_rows(result.shown, p.horizons)):
+        images = "".join(
+            f'<span class="row">{name}</span>{_image(image, f"{name} frames of clip {at}")}'
+            for name, image in rows.items()
+        )
+        blocks.append(f'<div class="strip"><span></span><div class="cols">{head}</div>{images}</div>')
+    return (
+        "<section><h2>Real against imagined</h2><p>The first column is the last real frame the model saw. "
+        "The tokenizer row is the true frames encoded and decoded: the best picture any rollout could draw. "
+        "Clips are taken evenly from the list, not chosen.</p>"
+        f'<div class="scroll">{"".join(blocks)}</div></section>'
+    )
+
+
+def _animation(result: "Result") -> str:
+    data = encode_animation(animation_frames(result.shown), result.protocol.fps)
+    return (
+        '<section><h2>Side by side</h2><figure class="pair"><div><span>real</span><span>imagined</span></div>'
+        f"{_embed(data, 'webp', 'real and imagined video side by side')}"
+        "<figcaption>Real time. Both sides start from the same real frame; the bar fills as the rollout goes on."
+        "</figcaption></figure></section>"
+    )
+
+
+def _table(result: "Result") -> str:
+    horizons = result.protocol.horizons
+    head = "".join(f"<th>{h}<small>{h / result.protocol.fps:.2g} s</small></th>" for h in horizons)
+    body = []
+    for metric in METRICS.values():
+        span = f"{escape(_heading(metric))} <small>{escape(metric.better)}</small>"
+        body.append(f'<tr class="group"><th colspan="{len(horizons) + 1}">{span}</th></tr>')
+        for system in SYSTEMS:
+            body.append(_row(NAMES[system], result.metrics[metric.name][system], horizons, metric.digits, system))
+        if metric.name in LIKENESS:
+            gain = result.gain[metric.name]
+            body.append(_row("model minus last frame", gain, horizons, metric.digits, "gain", sign=True))
+    meanings = "".join(f"<dt>{escape(m.title)}</dt><dd>{escape(m.meaning)}</dd>" for m in METRICS.values())
+    floors = "".join(f"<dt>{escape(NAMES[s])}</dt><dd>{escape(text)}</dd>" for s, text in SYSTEMS.items())
+    return (
+        "<section><h2>Scores</h2><p>Mean over clips at each horizon, in frames, with its 95 % bootstrap interval. "
+        "A score means little alone: read it against the floors.</p>"
+        f'<div class="scroll"><table><thead><tr><th>frames ahead</th>{head}</tr></thead><tbody>{"".join(body)}</tbody>'
+        "</table></div><details><summary>What the rows mean</summary>"
+        f'<dl class="words">{meanings}{floors}</dl></details></section>'
+    )
+
+
+def _row(name: str, estimate: Estimate, horizons: tuple[int, ...], digits: int, style: str, sign: bool = False) -> str:
+    cells = "".join(
+        f"<td>{estimate.mean[h - 1]:{'+' if sign else ''}.{digits}f}<small>{_span(estimate, h, digits)}</small></td>"
+        for h in horizons
+    )
+    return f'<tr class="{style}"><th>{escape(name)}</th>{cells}</tr>'
+
+
+def _drift(result: "Result") -> str:
+    x = list(range(1, result.protocol.horizon + 1))
+    figures = []
+    for metric in METRICS.values():
+        lines = [_curve(system, x, result.metrics[metric.name][system]) for system in reversed(SYSTEMS)]
+        slope = result.drift[metric.name]["model"]
+        title = f"{metric.title} against horizon"
+        chart = line_chart(lines, title=title, x_label="frames ahead", y_label=metric.unit or metric.title)
+        caption = f"{metric.title}: model {slope.mean:+.3g} a second, 95 % [{slope.low:+.3g}, {slope.high:+.3g}]"
+        figures.append(f"<figure>{chart}<figcaption>{escape(caption)}</figcaption></figure>")
+    rows = "".join(
+        f"<tr><th>{kind}<small>{escape(text)}</small></th>"
+        + "".join(f"<td>{result.collapse[s][kind]:.0%}</td>" for s in ("model", "copy"))
+        + "</tr>"
+        for kind, text in COLLAPSES.items()
+    )
+    return (
+        f"<section><h2>Drift</h2><p>Every frame of the rollout, with the least-squares slope. {_legend(SYSTEMS)}</p>"
+        f'<div class="charts">{"".join(figures)}</div><h3>Collapse</h3><p>Share of clips whose last quarter is</p>'
+        '<div class="scroll"><table class="collapse"><thead><tr><th></th><th>model</th><th>last frame repeated</th>'
+        f"</tr></thead><tbody>{rows}</tbody></table></div></section>"
+    )
+
+
+def _steering(result: "Result") -> str:
+    test = result.steering
+    body = f"<p>Not run. {escape(result.steering_note)}</p>" if test is None else _steering_test(result, test)
+    return f"<section><h2>Steering</h2>{body}{_real_steering(result.real_steering, result.protocol.fps)}</section>"
+
+
+def _steering_test(result: "Result", test: Steering) -> str:
+    per_context = [Series("faint", test.commands, flow) for flow in test.flow]
+    means = [[getattr(e, part) for e in test.mean] for part in ("mean", "low", "high")]
+    label = f"{test.control}, positive left"
+    chart = line_chart(
+        [*per_context, Series("model", test.commands, means[0], means[1], means[2], marks=True)],
+        title="Horizontal flow against the steering command",
+        x_label=label,
+        y_label="flow to the right, px/frame",
+        include=(0.0,),
+        x_ticks=[float(f"{c:.3g}") for c in test.commands],
+    )
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td>{e.mean:.2f}<small>[{e.low:.2f}, {e.high:.2f}]</small></td>"
+        f"<td>{_p(test.p_value[key]) if (key := name.replace('-', '>')) in test.p_value else ''}</td></tr>"
+        for name, e in test.effect.items()
+    )
+    says = "It steers the right way" if test.steers_right_way else "It is not shown to steer the right way"
+    picks = _picks(test.frames)
+    labels = "".join(f"<span>{f / result.protocol.fps:.2g} s</span>" for f in picks)
+    blocks = []
+    for at, context_SFHWC in zip(test.contexts, test.shown):
+        images = "".join(
+            f'<span class="row">{side}</span>{_image(strip(list(video[picks])), f"steering {side} from clip {at}")}'
+            for side, video in zip(SIDES, context_SFHWC)
+        )
+        blocks.append(f'<div class="strip"><span></span><div class="cols">{labels}</div>{images}</div>')
+    return (
+        f"<p>The same {len(test.contexts)} contexts, the same noise, {test.frames} frames under five commands "
+        f"({escape(label)}). Turning left moves the picture right, so the line must rise. <b>{says}</b>: "
+        f"{test.ordered:.0%} of contexts have left &gt; straight &gt; right, rank correlation of command and flow "
+        f"{test.spearman:+.2f}. The bar is p &lt; {LEVEL} for both steps.</p>"
+        f'<div class="charts"><figure>{chart}<figcaption>Each faint line is one context, the strong one their mean '
+        f'with its 95 % interval.</figcaption></figure><div class="scroll"><table><thead><tr><th>step</th>'
+        f"<th>effect size d<sub>z</sub></th><th>p</th></tr></thead><tbody>{rows}</tbody></table></div></div>"
+        f'<div class="scroll">{"".join(blocks)}</div>'
+    )
+
+
+def _real_steering(real: RealSteering | None, fps: float) -> str:
+    if real is None:
+        return ""
+    return (
+        f"<p>As a control, the recorded drives themselves: {escape(real.control)} and the horizontal flow of the real "
+        f"video correlate by {real.best.mean:+.2f} (95 % [{real.best.low:+.2f}, {real.best.high:+.2f}], {real.clips} "
+        f"clips) when the command leads the picture by {real.best_lag} frame{'s' * (real.best_lag != 1)} "
+        f"({1000 * real.best_lag / fps:.0f} ms).</p>"
+    )
+
+
+def _losses(logs: dict[str, list[dict]]) -> str:
+    figures = []
+    for stage, rows in logs.items():
+        points = [(r["step"], r["loss"]) for r in rows if "step" in r and math.isfinite(r.get("loss") or math.nan)]
+        if len(points) < 2:
+            continue
+        x, y = np.array(points, dtype=np.float64).T
+        every = -(-len(x) // MAX_POINTS)
+        smooth = _smooth(y)
+        log_y = bool(y.min() > 0 and y.max() > 5 * y.min())
+        lines = [Series("faint", x[::every], y[::every]), Series("model", x[::every], smooth[::every])]
+        chart = line_chart(lines, title=f"Loss of stage {stage}", x_label="step", y_label="loss", log_y=log_y)
+        caption = f"{escape(stage)}: {smooth[-1]:.4g} at step {int(x[-1]):,}"
+        figures.append(f"<figure>{chart}<figcaption>{caption}</figcaption></figure>")
+    if not figures:
+        return ""
+    return f'<section><h2>Training</h2><div class="charts">{"".join(figures)}</div></section>'
+
+
+def _protocol(result: "Result") -> str:
+    text = json.dumps(result.protocol.to_dict(), indent=1)
+    return (
+        "<section><h2>Protocol</h2><p>Two scores compare only under one protocol. Intervals resample clips, and clips "
+        "of one recording resemble each other: they say nothing of roads that are not in this split.</p>"
+        f"<details><summary>The full protocol</summary><pre>{escape(text)}</pre></details></section>"
+    )
+
+
+def _legend(systems: dict[str, str]) -> str:
+    return "".join(f'<span class="key {system}">{escape(NAMES[system])}</span>' for system in systems)
+
+
+def _curve(system: str, x: list[int], estimate: Estimate) -> Series:
+    return Series(system, x, estimate.mean, estimate.low, estimate.high)
+
+
+def _picks(frames: int) -> list[int]:
+    """Up to six frames of a rollout, evenly spread, the first and the last among them."""
+    return sorted({round(i * frames / 5) for i in range(6)})
+
+
+def _smooth(y: np.ndarray) -> np.ndarray:
+    """Exponential average over about a fiftieth of the curve, without the pull of its start."""
+    keep = 1 - 1 / max(1.0, len(y) / 50)
+    total = weight = 0.0
+    out = []
+    for value in y:
+        total, weight = keep * total + (1 - keep) * value, keep * weight + (1 - keep)
+        out.append(total / weight)
+    return np.array(out)
+
+
+def _heading(metric: Metric) -> str:
+    return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
+
+
+def _mean_and_half(estimate: Estimate, horizon: int, digits: int, sign: bool = False) -> str:
+    half = (estimate.high[horizon - 1] - estimate.low[horizon - 1]) / 2
+    return f"{estimate.mean[horizon - 1]:{'+' if sign else ''}.{digits}f} +- {half:.{digits}f}"
+
+
+def _span(estimate: Estimate, horizon: int, digits: int) -> str:
+    return f"[{estimate.low[horizon - 1]:.{digits}f}, {estimate.high[horizon - 1]:.{digits}f}]"
+
+
+def _p(value: float) -> str:
+    return "&lt; 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def _image(image_HWC: np.ndarray, alt: str) -> str:
+    return _embed(encode_jpeg(image_HWC), "jpeg", alt)
+
+
+def _embed(data: bytes, kind: str, alt: str) -> str:
+    return f'<img alt="{escape(alt)}" src="data:image/{kind};base64,{base64.b64encode(data).decode("ascii")}">'

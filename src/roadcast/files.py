@@ -1,0 +1,69 @@
+"""Files that are either whole or absent: written beside, flushed to the disk, then renamed into place."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write a file or a folder at; on leaving without an error it takes `path`'s place.
+
+    Everything below it is on the disk before the rename, so after a crash `path` is the old one or the new one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.partial")
+    remove(beside)
+    try:
+        yield beside
+        sync(beside)
+        if path.is_dir():
+            remove(path)
+        os.replace(beside, path)
+        sync_folder(path.parent)
+    finally:
+        remove(beside)
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """`write` called with a path beside `path`, which then takes its place."""
+    with replacing(path) as beside:
+        write(beside)
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or every file and folder below a folder, to the disk."""
+    if path.is_dir():
+        for child in path.iterdir():
+            sync(child)
+        sync_folder(path)
+    else:
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's own entries, so that a rename inside it survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, or do nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,101 @@
+"""A world one can drive: tokenizer, dynamics and rollout under one configuration, as one folder on disk."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from roadcast.config import Config, load_config
+from roadcast.dynamics.model import Dynamics
+from roadcast.errors import UserError
+from roadcast.flow.rollout import Rollout
+from roadcast.nn.causal_conv import Stream
+from roadcast.safetensors import load_tensors, save_tensors
+from roadcast.tokenizer.model import Tokenizer
+
+
+class World(nn.Module):
+    """The two networks that make a world, with what evaluation and serving ask of them."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        self.tokenizer = Tokenizer(config.tokenizer)
+        self.dynamics = Dynamics(config.dynamics, config.tokenizer.latent_channels)
+
+    @property
+    def fps(self) -> float:
+        return self.config.data.fps
+
+    @property
+    def height(self) -> int:
+        return self.config.data.height
+
+    @property
+    def width(self) -> int:
+        return self.config.data.width
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        return self.config.dynamics.actions
+
+    def rollout(self, steps: int | None = None) -> Rollout:
+        """The rollout of this world in `steps` network passes a frame (the configuration's number when None)."""
+        return Rollout(self.dynamics, self.config.flow, self.config.tokenizer.time_stride, steps)
+
+    @torch.no_grad()
+    def reconstruct(self, frames_BFHWC: Tensor) -> Tensor:
+        """uint8 frames through the tokenizer and back: the best picture the dynamics could ever draw."""
+        return self.tokenizer.decode(self.tokenizer.encode(frames_BFHWC))
+
+    @torch.no_grad()
+    def imagine(
+        self, frames_BFHWC: Tensor, actions_BFA: Tensor, known_BFA: Tensor, seeds: list[int], steps: int | None = None
+    ) -> Tensor:
+        """The frames that follow the context `frames_BFHWC` (uint8) under commands that reach on past it.
+
+        actions_BFA, known_BFA  context and horizon: F + N commands, N frames are made
+        seeds                   one a row: a row's future depends on its own seed alone
+        returns                 uint8 [B, N, H, W, 3]
+        """
+        context, stride = frames_BFHWC.shape[1], self.config.tokenizer.time_stride
+        horizon = actions_BFA.shape[1] - context
+        if context % stride or horizon % stride:
+            raise UserError(f"context {context} and horizon {horizon} must be multiples of tokenizer.time_stride {stride}")
+        rollout, stream = self.rollout(steps), Stream()
+        z_BTHWC = self.tokenizer.encode(frames_BFHWC)
+        self.tokenizer.decode(z_BTHWC, stream)
+        state = rollout.start(z_BTHWC, actions_BFA[:, :context], known_BFA[:, :context], seeds)
+        made = []
+        for f in range(context, context + horizon, stride):
+            z = rollout.step(state, actions_BFA[:, f : f + stride], known_BFA[:, f : f + stride])
+            made.append(self.tokenizer.decode(z, stream))
+        return torch.cat(made, dim=1)
+
+    def save(self, folder: Path) -> None:
+        """Write config.json and weights.safetensors into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config.save(folder / "config.json")
+        save_tensors(folder / "weights.safetensors", self.state_dict(), {"format": "roadcast world"})
+
+    @classmethod
+    def load(cls, folder: Path) -> "World":
+        """The world in a folder, ready to run.
+
+        Raises `UserError` when files are missing or damaged, or the weights are of other shapes than the configuration.
+        """
+        folder = Path(folder)
+        world = cls(load_config(folder / "config.json"))
+        load_weights(world, load_tensors(folder / "weights.safetensors"), folder / "weights.safetensors")
+        return world.eval()
+
+
+def load_weights(module: nn.Module, tensors: dict[str, Tensor], where: Path) -> None:
+    """Copy `tensors` into `module`; the `UserError` of a mismatch names the first tensor that differs and both shapes."""
+    own = module.state_dict()
+    for name in [*own, *tensors]:
+        ours = tuple(own[name].shape) if name in own else "absent"
+        theirs = tuple(tensors[name].shape) if name in tensors else "absent"
+        if ours != theirs:
+            raise UserError(f"{where}: tensor {name} is {theirs} in the file and {ours} in the configured model; use the config.json it was saved with")
+    module.load_state_dict(tensors)

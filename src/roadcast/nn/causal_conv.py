@@ -1,0 +1,57 @@
+"""Causal 3D convolution that reads a clip whole or frame by frame with the same result.
+
+A kernel of k_t x k x k over time and space is a k x k convolution over k_t frames stacked along channels:
+`y[t] = sum_j W_j * x[t - k_t + 1 + j]`, with zeros before the first frame. Two-dimensional kernels are the fast ones
+on every machine, and the frames a stream must remember are plainly the k_t - 1 last ones.
+"""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+
+class Stream:
+    """What a stack of causal convolutions remembers between frames: for each, in the order they run, its last inputs.
+
+    Pass one `Stream` to every call of one network over one video. Tensors are replaced, never changed in place, so that
+    `clone` is free.
+    """
+
+    def __init__(self, past: tuple[Tensor, ...] = ()):
+        self.past = past
+        self._next: list[Tensor] = []
+
+    def remember(self, x_BTHWC: Tensor, frames: int) -> Tensor:
+        """`x` with the `frames` inputs before it in front (zeros at the start of the video)."""
+        place = len(self._next)
+        before = self.past[place] if self.past else x_BTHWC.new_zeros(len(x_BTHWC), frames, *x_BTHWC.shape[2:])
+        x_BTHWC = torch.cat([before, x_BTHWC], dim=1)
+        self._next.append(x_BTHWC[:, -frames:].detach())
+        return x_BTHWC
+
+    def commit(self) -> None:
+        """The network has run over these frames: what it saw becomes the past."""
+        self.past, self._next = tuple(self._next), []
+
+    def clone(self) -> "Stream":
+        return Stream(self.past)
+
+
+class CausalConv3d(nn.Module):
+    """Convolution [B, T, H, W, C] -> [B, T, H', W', C'], causal in time, `same` padding in space.
+
+    The axes lie in memory as written, which is what the convolution kernels call channels-last.
+    """
+
+    def __init__(self, channels: int, out: int, time_kernel: int = 1, kernel: int = 3, stride: int = 1):
+        super().__init__()
+        self.time_kernel = time_kernel
+        self.conv = nn.Conv2d(channels * time_kernel, out, kernel, stride, padding=kernel // 2)
+
+    def forward(self, x_BTHWC: Tensor, stream: Stream) -> Tensor:
+        batch, time = x_BTHWC.shape[:2]
+        if self.time_kernel > 1:
+            x = stream.remember(x_BTHWC, self.time_kernel - 1)
+            x_BTHWC = torch.cat([x[:, j : j + time] for j in range(self.time_kernel)], dim=-1)
+        y = self.conv(rearrange(x_BTHWC, "b t h w c -> (b t) c h w"))
+        return rearrange(y, "(b t) c h w -> b t h w c", b=batch)

@@ -1,0 +1,66 @@
+"""Image likeness as pure, differentiable tensor functions: PSNR and SSIM on channels-last images."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PSNR_CAP_DB = 100.0  # the score of two equal images, whose PSNR would be infinite and spoil every mean
+
+
+def psnr(a: Tensor, b: Tensor, data_range: float = 1.0) -> Tensor:
+    """Peak signal-to-noise ratio of each image, in dB, larger is better.
+
+    10 log10(data_range^2 / mean((a - b)^2)), capped at `PSNR_CAP_DB`.
+
+    Args:
+        a, b: floating images [..., H, W, C] of one shape.
+        data_range: largest value minus smallest value an image may have.
+    Returns: [...], one value per image.
+    Raises: ValueError when the shapes differ or the images are not floating point.
+    """
+    _check(a, b)
+    error = (a - b).square().mean(dim=(-3, -2, -1)) / data_range**2
+    return -10.0 * error.clamp_min(10.0 ** (-PSNR_CAP_DB / 10.0)).log10()
+
+
+def ssim(a: Tensor, b: Tensor, data_range: float = 1.0, window: int = 11, sigma: float = 1.5) -> Tensor:
+    """Structural similarity of each image, 1 when equal, larger is better.
+
+    Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural similarity" (2004),
+    eq. 13, K1 = 0.01, K2 = 0.03, Gaussian weights, mean over channels and over those pixels whose whole window lies
+    inside the image. That border rule is the paper's, and scikit-image's `structural_similarity` with
+    `gaussian_weights=True, use_sample_covariance=False` gives the same value.
+
+    Args:
+        a, b: floating images [..., H, W, C] of one shape, H and W at least `window`.
+        data_range: largest value minus smallest value an image may have.
+        window: side of the square window in pixels, odd.
+        sigma: standard deviation of the Gaussian weights in pixels.
+    Returns: [...], one value per image.
+    Raises: ValueError when the shapes differ, the images are not floating point or are smaller than the window.
+    """
+    _check(a, b)
+    *lead, height, width, channels = a.shape
+    if window % 2 == 0 or min(height, width) < window:
+        raise ValueError(f"ssim: window {window} must be odd and fit into images of {height}x{width} pixels")
+    a_N1HW, b_N1HW = (x.movedim(-1, -3).reshape(-1, 1, height, width) for x in (a, b))
+    offset = torch.arange(window, dtype=a.dtype, device=a.device) - window // 2
+    weight = torch.softmax(-0.5 * (offset / sigma).square(), dim=0)
+
+    def blur(x_N1HW: Tensor) -> Tensor:
+        return F.conv2d(F.conv2d(x_N1HW, weight.view(1, 1, 1, -1)), weight.view(1, 1, -1, 1))
+
+    mean_a, mean_b = blur(a_N1HW), blur(b_N1HW)
+    variance = blur(a_N1HW.square() + b_N1HW.square()) - mean_a.square() - mean_b.square()  # of a plus of b
+    covariance = blur(a_N1HW * b_N1HW) - mean_a * mean_b
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a.square() + mean_b.square() + c1)
+    structure = (2 * covariance + c2) / (variance + c2)
+    return (luminance * structure).reshape(*lead, -1).mean(dim=-1)
+
+
+def _check(a: Tensor, b: Tensor) -> None:
+    if a.shape != b.shape or a.ndim < 3:
+        raise ValueError(f"images must have one shape [..., H, W, C], got {tuple(a.shape)} and {tuple(b.shape)}")
+    if not (a.is_floating_point() and b.is_floating_point()):
+        raise ValueError(f"images must be floating point, got {a.dtype} and {b.dtype}: divide uint8 frames by 255")

@@ -1,0 +1,6 @@
+"""Objectives by name: importing this package registers those that come with roadcast."""
+
+from roadcast.objectives import diffusion_forcing, teacher_forcing, tokenizer
+from roadcast.objectives.base import Objective, build_objective, register_objective
+
+__all__ = ["Objective", "build_objective", "diffusion_forcing", "register_objective", "teacher_forcing", "tokenizer"]

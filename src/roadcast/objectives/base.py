@@ -1,0 +1,64 @@
+"""What a stage of training minimises. A new way to train is a new Objective; the loop never changes."""
+
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from roadcast.data.clip import Clip
+from roadcast.errors import UserError
+from roadcast.flow.world import World
+
+Terms = dict[str, Tensor]
+
+
+class Objective:
+    """A loss over clips for one part of a world.
+
+    `options` are the numbers a recipe may set, with their defaults; `reads` says whether clips come as frames or latents.
+    """
+
+    name: ClassVar[str]
+    reads: ClassVar[str]
+    defaults: ClassVar[dict[str, float]] = {}
+
+    def __init__(self, world: World, options: dict[str, float]):
+        unknown = options.keys() - self.defaults.keys()
+        if unknown:
+            raise UserError(f"objective {self.name!r} has no option {min(unknown)!r}; it has {', '.join(self.defaults)}")
+        self.world = world
+        self.options = self.defaults | options
+
+    @property
+    def trained(self) -> nn.Module:
+        """The part of the world whose parameters move; the rest stays as it is."""
+        raise NotImplementedError
+
+    def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
+        """The scalar to minimise over one batch, and its parts for the log. All chance comes from `generator`."""
+        raise NotImplementedError
+
+    def finish(self, clips: Iterable[Clip]) -> None:
+        """What is left to do once the weights are final, given some training clips."""
+
+
+OBJECTIVES: dict[str, type[Objective]] = {}
+
+
+def register_objective(name: str) -> Callable[[type[Objective]], type[Objective]]:
+    """Class decorator: recipes find the objective under `name`."""
+
+    def register(cls: type[Objective]) -> type[Objective]:
+        cls.name = name
+        OBJECTIVES[name] = cls
+        return cls
+
+    return register
+
+
+def build_objective(name: str, world: World, options: dict[str, float]) -> Objective:
+    """The objective registered under `name`; `UserError` for an unknown one."""
+    if name not in OBJECTIVES:
+        raise UserError(f"objective {name!r} is unknown; choose one of {', '.join(sorted(OBJECTIVES))}")
+    return OBJECTIVES[name](world, options)

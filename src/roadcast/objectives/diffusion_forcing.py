@@ -1,0 +1,66 @@
+"""Train the dynamics by flow matching with a noise level of its own for every frame."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from roadcast.data.clip import Clip
+from roadcast.dynamics.conditioning import command_window, pad_history
+from roadcast.flow.path import add_noise, expand, to_x
+from roadcast.flow.timesteps import diffusion_forcing_levels
+from roadcast.objectives.base import Objective, Terms, register_objective
+
+
+@register_objective("diffusion_forcing")
+class DiffusionForcing(Objective):
+    """`L = w(t) |x - x'|^2` with `w(t) = 1 - 0.9 t`, and the same for the difference of neighbouring frames.
+
+    Chen et al. 2024 (Diffusion Forcing, eq. 3.1 and algorithm 1); the ramp weight and the loss in x-space: Hafner et
+    al. 2025 (Dreamer 4, section 3.2).
+    """
+
+    reads = "latents"
+    defaults: ClassVar[dict[str, float]] = {"difference": 0.2, "clean_share": 0.5, "clean_level": 0.1}
+
+    @property
+    def trained(self) -> nn.Module:
+        return self.world.dynamics
+
+    def levels(self, batch: int, frames: int, generator: torch.Generator) -> Tensor:
+        """Noise levels t [batch, frames]."""
+        options = self.options
+        return diffusion_forcing_levels(batch, frames, generator, options["clean_share"], options["clean_level"])
+
+    def weight(self, t_BT: Tensor) -> Tensor:
+        """`w(t)`: frames closer to clean carry more signal."""
+        return 1 - 0.9 * t_BT
+
+    def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
+        world, config = self.world, self.world.config
+        z = latents_of(clip, world.tokenizer)
+        known = clip.known_BFA
+        dropped_B = torch.rand(len(clip), generator=generator) < config.dynamics.action_dropout
+        known = known & ~dropped_B.to(known.device)[:, None, None]
+        commands = command_window(
+            *pad_history(clip.actions_BFA, known, config.dynamics.action_window),
+            config.dynamics.action_window,
+            config.tokenizer.time_stride,
+        )
+        t = self.levels(*z.shape[:2], generator).to(z)
+        x_t = add_noise(z, torch.randn(z.shape, generator=generator).to(z), t)
+        made = to_x(world.dynamics(x_t, t, commands), x_t, t, config.flow.prediction)
+        w = expand(self.weight(t), z)
+        terms = {
+            "x": (w * (made - z).square()).mean(),
+            "difference": (w[:, 1:] * (made.diff(dim=1) - z.diff(dim=1)).square()).mean(),
+        }
+        return terms["x"] + self.options["difference"] * terms["difference"], terms
+
+
+def latents_of(clip: Clip, tokenizer: nn.Module) -> Tensor:
+    """The clip's latents: read from the cache, or encoded now without gradients."""
+    if clip.z_BTHWC is not None:
+        return clip.z_BTHWC
+    with torch.no_grad():
+        return tokenizer.encode(clip.frames_BFHWC)

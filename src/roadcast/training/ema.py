@@ -1,0 +1,47 @@
+"""The moving average of the weights, which is what is evaluated and shipped."""
+
+import torch
+from torch import Tensor, nn
+
+
+class EMA:
+    """`average <- average + (1 - d) (weight - average)`, `d = min(decay, (1 + n) / (10 + n))` after n updates."""
+
+    def __init__(self, module: nn.Module, decay: float):
+        self.decay = decay
+        self.updates = 0
+        self.average = {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Move the average towards the module's present weights."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        floating = {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
+        ours, theirs = [self.average[name] for name in floating], list(floating.values())
+        torch._foreach_lerp_(ours, theirs, 1 - decay)
+
+    def state_dict(self) -> dict[str, object]:
+        return {"updates": self.updates, "average": self.average}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.updates = state["updates"]
+        self.average = {name: value.clone() for name, value in state["average"].items()}
+
+    def swapped_into(self, module: nn.Module) -> "Swapped":
+        """A context in which the module carries the averaged weights."""
+        return Swapped(module, self.average)
+
+
+class Swapped:
+    """While entered, `module` carries `weights`; on leaving, its own again."""
+
+    def __init__(self, module: nn.Module, weights: dict[str, Tensor]):
+        self.module, self.weights = module, weights
+
+    def __enter__(self) -> None:
+        self.own = {name: value.clone() for name, value in self.module.state_dict().items()}
+        self.module.load_state_dict(self.weights)
+
+    def __exit__(self, *_: object) -> None:
+        self.module.load_state_dict(self.own)

@@ -1,0 +1,132 @@
+"""A run: the stages of a recipe in order, in one folder, each skipped when it is done and resumed when it was cut short."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from roadcast.config import Config, StageConfig, load_config
+from roadcast.data.latents import LatentReel, cache_latents
+from roadcast.data.loader import Clips
+from roadcast.data.store import Reel
+from roadcast.errors import UserError
+from roadcast.files import replacing
+from roadcast.flow.world import World
+from roadcast.nn.causal_conv import Stream
+from roadcast.objectives import Objective, build_objective
+from roadcast.training.metrics import JsonLog, Logger
+from roadcast.training.scenes import save_scenes
+from roadcast.training.trainer import fit
+
+Report = Callable[[str, int, int, dict[str, float]], None]
+"""Called with (what is being done, steps done, steps in all, latest figures)."""
+
+VALIDATION_BATCHES = 8
+
+
+def train(
+    config: Config,
+    folder: Path,
+    *,
+    report: Report,
+    trackers: Callable[[Path], list[Logger]] = lambda folder: [],
+    device: str = "cpu",
+) -> Path:
+    """Train every stage of `config.train` on `config.data.reel`; returns the folder of the finished world.
+
+    folder  RUN/config.json, RUN/<stage>/{log.jsonl, state/, world/}, RUN/latents, and at the end RUN/world
+    Raises `UserError` when the reel's size or rate is not the model's, or the run was begun with another configuration.
+    """
+    folder = Path(folder)
+    reel = Reel(config.data.reel)
+    check_reel(reel, config)
+    begin(config, folder)
+    world = World(config).to(device)
+    for name, stage in config.train.items():
+        done = folder / name / "world"
+        if not (done / "weights.safetensors").exists():
+            train_stage(world, name, stage, reel, folder, report, trackers)
+            with replacing(done) as beside:
+                world.save(beside)
+        world = World.load(done).to(device)
+    with replacing(folder / "world") as beside:
+        world.save(beside)
+        save_scenes(beside, reel, config)
+    return folder / "world"
+
+
+def train_stage(
+    world: World,
+    name: str,
+    stage: StageConfig,
+    reel: Reel,
+    folder: Path,
+    report: Report,
+    trackers: Callable[[Path], list[Logger]],
+) -> None:
+    """Train one stage in `folder`/`name`."""
+    config = world.config
+    torch.manual_seed(config.seed)
+    objective = build_objective(stage.objective, world, stage.options)
+    latents = None
+    if objective.reads == "latents" and config.tokenizer.time_stride == 1:
+        latents = latents_of_reel(world, reel, folder, report)
+
+    def clips(split: str, batch: int = stage.batch) -> Clips:
+        return Clips(reel, split, stage.clip_frames, batch, config.dynamics.actions, config.seed, latents=latents)
+
+    training, stage_folder = clips("train"), folder / name
+    held_out = clips("val") if any(v.split == "val" and v.frames >= stage.clip_frames for v in reel.videos) else None
+    fit(
+        objective, stage, training, stage_folder / "state",
+        seed=config.seed, workers=config.data.workers,
+        loggers=lambda step: [JsonLog(stage_folder / "log.jsonl", step), *trackers(stage_folder)],
+        progress=lambda done, total, latest: report(name, done, total, latest),
+        validate=lambda: validation_loss(objective, held_out) if held_out else {},
+    )  # fmt: skip
+    objective.finish(training[step] for step in range(VALIDATION_BATCHES * 4))
+
+
+def validation_loss(objective: Objective, clips: Clips) -> dict[str, float]:
+    """The objective's terms on fixed batches of held-out clips with fixed noise, names prefixed by `val_`."""
+    device, sums = next(objective.trained.parameters()).device, {}
+    for batch in range(VALIDATION_BATCHES):
+        loss, terms = objective.loss(clips[batch].to(device), torch.Generator().manual_seed(batch))
+        for key, value in ({"loss": loss} | terms).items():
+            sums[f"val_{key}"] = sums.get(f"val_{key}", 0.0) + float(value) / VALIDATION_BATCHES
+    return sums
+
+
+def latents_of_reel(world: World, reel: Reel, folder: Path, report: Report) -> LatentReel:
+    """The run's latent cache of `reel`, made when it is not there yet."""
+    digest = hashlib.sha256()
+    for tensor in world.tokenizer.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
+    key = f"{reel.fingerprint}-{digest.hexdigest()}"
+    return cache_latents(
+        reel, world.tokenizer, Stream, folder / "latents", key, lambda done, total: report("latents", done, total, {})
+    )
+
+
+def check_reel(reel: Reel, config: Config) -> None:
+    """Raise `UserError` unless the reel's frames are those the model is made for."""
+    for name in ("height", "width", "fps"):
+        ours, theirs = getattr(config.data, name), getattr(reel, name)
+        if ours != theirs:
+            raise UserError(
+                f"{reel.path}: the reel has {name} {theirs} and the recipe data.{name} = {ours}; "
+                f"ingest again with --{name} {ours}, or set data.{name}={theirs}"
+            )
+
+
+def begin(config: Config, folder: Path) -> None:
+    """Write the run's configuration, or hold it against the one the run was begun with."""
+    path = folder / "config.json"
+    if path.exists():
+        if load_config(path) != config:
+            raise UserError(f"{folder}: was begun with another configuration ({path}); choose another folder, or the same settings")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside:
+        config.save(beside)

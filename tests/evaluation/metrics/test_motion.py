@@ -1,0 +1,68 @@
+import cv2
+import numpy as np
+import pytest
+from roadcast.evaluation.metrics.drift import collapse, slope
+from roadcast.evaluation.metrics.flow import motion, motion_of_each
+
+RNG = np.random.default_rng(0)
+WALL = cv2.GaussianBlur(RNG.integers(0, 256, (200, 700, 3)).astype(np.float32), (0, 0), 3)
+WALL = ((WALL - WALL.min()) / (WALL.max() - WALL.min()) * 255).astype(np.uint8)
+
+
+def pan(pixels: int, frames: int = 6, height: int = 64, width: int = 128) -> np.ndarray:
+    """A camera that turns: the picture moves right by so many pixels a frame."""
+    return np.stack([WALL[:height, 300 - pixels * f : 300 - pixels * f + width] for f in range(frames)])
+
+
+@pytest.mark.parametrize("pixels", [-5, -2, 0, 3, 6])
+def test_lateral_flow_is_the_picture_s_motion_to_the_right(pixels):
+    found = motion(pan(pixels))
+    np.testing.assert_allclose(found.lateral, pixels, atol=0.25)
+    np.testing.assert_allclose(found.magnitude, abs(pixels), atol=0.3)
+
+
+def test_flow_of_a_large_picture_is_measured_small_and_told_in_its_own_pixels():
+    np.testing.assert_allclose(motion(pan(8, height=200, width=320)).lateral, 8, atol=0.8)
+
+
+def test_motion_is_no_error_but_flicker_is_and_more_of_it_is_more():
+    steady = motion(pan(3)).warp_error.mean()
+    assert steady < 1.5
+    errors = [steady]
+    for size in (5, 15, 40):
+        noise = np.random.default_rng(1).normal(0, size, pan(3).shape)
+        errors.append(motion(np.clip(pan(3) + noise, 0, 255).astype(np.uint8)).warp_error.mean())
+    assert errors == sorted(errors)
+    assert errors[1] > 2 * steady
+
+
+def test_a_frozen_picture_has_neither_motion_nor_error():
+    found = motion(pan(0))
+    assert found.warp_error.max() == 0
+    assert found.magnitude.max() < 1e-3
+
+
+def test_several_videos_at_once_are_each_measured_as_alone():
+    videos = [pan(p) for p in (-2, 1, 4)]
+    for video, found in zip(videos, motion_of_each(videos)):
+        for name in ("lateral", "magnitude", "warp_error"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(motion(video), name))
+
+
+def test_slope_is_a_second():
+    np.testing.assert_allclose(slope(np.arange(20) * np.array([[0.1], [-2.0]]), fps=10.0), [1.0, -20.0])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        (lambda v: np.repeat(v[:1], len(v), axis=0), "frozen"),
+        (lambda v: v // 8, "black"),
+        (lambda v: (v // 8 + 110).astype(np.uint8), "blank"),
+        (lambda v: np.where(v > 127, 255, 0).astype(np.uint8), "saturated"),
+    ],
+)
+def test_each_collapse_is_named_and_real_video_has_none(spoil, kind):
+    real = pan(3, frames=17)
+    assert collapse(spoil(real), real)[kind]
+    assert not any(collapse(real, real).values())

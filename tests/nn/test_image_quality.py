@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+from roadcast.nn.image_quality import PSNR_CAP_DB, psnr, ssim
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+
+def pair(seed: int, shape: tuple[int, ...] = (40, 56, 3)) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    a = np.clip(rng.normal(0.5, 0.2, shape).cumsum(axis=-2) % 1.0, 0, 1)
+    return a.astype(np.float32), np.clip(a + rng.normal(0, 0.1, shape), 0, 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("data_range", [1.0, 255.0])
+def test_ssim_and_psnr_agree_with_scikit_image(seed, data_range):
+    a, b = (x * data_range for x in pair(seed))
+    theirs = structural_similarity(
+        a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, channel_axis=-1, data_range=data_range
+    )
+    assert ssim(torch.tensor(a), torch.tensor(b), data_range).item() == pytest.approx(theirs, abs=1e-4)
+    ratio = peak_signal_noise_ratio(a, b, data_range=data_range)
+    assert psnr(torch.tensor(a), torch.tensor(b), data_range).item() == pytest.approx(ratio, abs=1e-3)
+
+
+def test_every_leading_axis_is_an_image_of_its_own():
+    a, b = (torch.tensor(x) for x in pair(0, (2, 3, 16, 24, 3)))
+    for metric in (psnr, ssim):
+        alone = [[metric(a[i, j], b[i, j]).item() for j in range(3)] for i in range(2)]
+        torch.testing.assert_close(metric(a, b), torch.tensor(alone))
+
+
+def test_equal_images_score_the_best_there_is():
+    a = torch.tensor(pair(1)[0])
+    assert psnr(a, a).item() == PSNR_CAP_DB
+    assert ssim(a, a).item() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_more_noise_is_worse_by_both():
+    a = torch.tensor(pair(2)[0])
+    noise = torch.randn(a.shape, generator=torch.Generator().manual_seed(0))
+    for metric in (psnr, ssim):
+        scores = [metric(a, a + s * noise).item() for s in (0.01, 0.05, 0.2, 0.5)]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_a_step_along_the_gradient_of_ssim_raises_it():
+    a, b = (torch.tensor(x, dtype=torch.float64) for x in pair(3))
+    b.requires_grad_()
+    ssim(a, b).backward()
+    assert torch.isfinite(b.grad).all()
+    assert ssim(a, b + 1.0 * b.grad) > ssim(a, b)
+    assert torch.autograd.gradcheck(lambda x: ssim(a[:12, :12], x), b.detach()[:12, :12].requires_grad_(), fast_mode=True)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        (torch.zeros(16, 16, 3), torch.zeros(16, 16, 1), "one shape"),
+        (torch.zeros(16, 16, 3, dtype=torch.uint8), torch.zeros(16, 16, 3, dtype=torch.uint8), "divide uint8"),
+        (torch.zeros(8, 16, 3), torch.zeros(8, 16, 3), "window 11"),
+    ],
+)
+def test_images_that_cannot_be_compared_are_refused(a, b, message):
+    with pytest.raises(ValueError, match=message):
+        ssim(a, b)
