@@ -225,8 +225,8 @@ class ReelWriter:
         try:
             if kind is None and not self.finished:
                 self.finish()
-            elif issubclass(kind, UserError) and not any(self.rows()):
-                shutil.rmtree(self.partial)
+            if kind is not None and issubclass(kind, UserError) and not any(self.rows()):
+                shutil.rmtree(self.partial, ignore_errors=True)
         finally:
             self._lock.close()
 
@@ -265,6 +265,7 @@ class ReelWriter:
         dones = sorted((self.partial / "pieces").glob("*.json"))
         pieces = [piece for piece in (json.loads(done.read_text()) for done in dones) if piece["rows"]]
         if not pieces:
+            shutil.rmtree(self.partial)
             raise UserError(f"{self.path}: no recording was complete, so there is nothing to write")
         rows = [row for piece in pieces for row in piece["rows"]]
         names = [row["name"] for row in rows]

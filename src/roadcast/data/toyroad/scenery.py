@@ -1,7 +1,9 @@
 """What stands beside the course: a pure function of seed and place, so that every visit finds the same world."""
 
 import math
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from roadcast.data.toyroad import things
@@ -12,6 +14,7 @@ CHUNK = 30.0
 """Metres of course that are furnished at a time."""
 REACH = 6
 """How many chunks before and behind the ego exist around it; REACH * CHUNK exceeds the far limit."""
+_HULL = 24
 _STYLES = {
     # style: what stands in the rows behind the verge, how many tries a chunk and side, and the chance of lamps
     "village": ((things.house, things.house, things.tree, things.bush), 6, 0.7),
@@ -22,6 +25,18 @@ _STYLES = {
 _GROUND = {"green": (96, 138, 62), "dry": (178, 158, 104), "autumn": (136, 130, 66), "snow": (216, 222, 228)}
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Standing things in world coordinates, and the shadows the sun makes them throw on the ground.
+
+    shadows_OK2, shadow_counts_O    convex polygons, m, the last corner repeated
+    """
+
+    solids: Solids
+    shadows_OK2: np.ndarray
+    shadow_counts_O: np.ndarray
+
+
 class Scenery:
     """The standing things of one world, furnished chunk by chunk when first seen.
 
@@ -29,17 +44,18 @@ class Scenery:
     not meet can be sorted for painting without error (see `paint.visible_faces`).
     """
 
-    def __init__(self, seed: int, course: Course):
+    def __init__(self, seed: int, course: Course, throw_2: np.ndarray):
         rng = np.random.default_rng([seed, 3])
         self.style = str(rng.choice(list(_STYLES)))
         self.theme = str(rng.choice(list(_GROUND), p=[0.55, 0.15, 0.18, 0.12]))
         self.ground = np.array(_GROUND[self.theme], dtype=np.float64) + rng.uniform(-10, 10, 3)
         self._seed = seed
         self._course = course
-        self._chunks: dict[int, Solids] = {}
-        self._around: tuple[int, Solids] | None = None
+        self._throw_2 = throw_2
+        self._chunks: dict[int, Standing] = {}
+        self._around: tuple[int, Standing] | None = None
 
-    def around(self, s: float) -> Solids:
+    def around(self, s: float) -> Standing:
         """Everything that stands within REACH chunks of arc length `s` (m), in world coordinates."""
         here = math.floor(s / CHUNK)
         if self._around is None or self._around[0] != here:
@@ -49,10 +65,15 @@ class Scenery:
             for k in near:
                 if k not in self._chunks:
                     self._chunks[k] = self._furnish(k)
-            self._around = here, join([self._chunks[k] for k in near])
+            chunks = [self._chunks[k] for k in near]
+            self._around = here, Standing(
+                join([chunk.solids for chunk in chunks]),
+                np.concatenate([chunk.shadows_OK2 for chunk in chunks]),
+                np.concatenate([chunk.shadow_counts_O for chunk in chunks]),
+            )
         return self._around[1]
 
-    def _furnish(self, k: int) -> Solids:
+    def _furnish(self, k: int) -> Standing:
         rng = np.random.default_rng([self._seed, 4, k + 2**20])
         kinds, tries, lamps = _STYLES[self.style]
         s0 = k * CHUNK
@@ -83,8 +104,17 @@ class Scenery:
             turn = 0.0 if kind in (things.house, things.block, things.sign, things.post) else rng.uniform(0, 2 * math.pi)
             if kind is things.lamp:
                 turn = 0.0 if lateral < 0 else math.pi
-            placed.append(thing.moved(x, y, theta + turn))
-        return join(placed)
+            placed.append(thing.moved(np.array([[x, y, theta + turn]])))
+        hulls = [shadow(thing.corners_FK3, self._throw_2) for thing in placed]
+        width = np.arange(_HULL)
+        shadows_OK2 = np.stack([hull[np.minimum(width, len(hull) - 1)] for hull in hulls])
+        return Standing(join(placed), shadows_OK2, np.array([len(hull) for hull in hulls]))
+
+
+def shadow(corners_FK3: np.ndarray, throw_2: np.ndarray) -> np.ndarray:
+    """Convex outline [M, 2] of the ground shadow of a thing; the sun shifts a point at height z by z * `throw_2` (m)."""
+    flat = corners_FK3[..., :2] + throw_2 * corners_FK3[..., 2:]
+    return cv2.convexHull(flat.reshape(-1, 2).astype(np.float32))[:_HULL, 0]
 
 
 def _along(origin: tuple[float, float, float], x: float, y: float) -> float:

@@ -1,7 +1,7 @@
 """Solid things made of convex parts: the one geometry that pixels, depth and ranges are all computed from."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -38,29 +38,24 @@ class Solids:
     radius_O: np.ndarray
     top_O: np.ndarray
 
-    def moved(self, x: float, y: float, yaw: float) -> "Solids":
-        """The same things turned by `yaw` (rad) about the origin and then shifted by x, y (m)."""
-        c, s = math.cos(yaw), math.sin(yaw)
-        turn = np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]])
-        shift = np.array([x, y, 0.0])
-        normals_F3 = self.normals_F3 @ turn
+    def moved(self, poses_O3: np.ndarray) -> "Solids":
+        """The same things, each turned by its yaw (rad) about the origin and then shifted: rows x, y (m), yaw."""
+        c_O, s_O = np.cos(poses_O3[:, 2]), np.sin(poses_O3[:, 2])
+        zero_O = np.zeros_like(c_O)
+        turn_O33 = np.stack((c_O, s_O, zero_O, -s_O, c_O, zero_O, zero_O, zero_O, zero_O + 1), axis=1).reshape(-1, 3, 3)
+        shift_O3 = np.concatenate((poses_O3[:, :2], zero_O[:, None]), axis=1)
+        turn_F33, shift_F3 = turn_O33[self.owner_F], shift_O3[self.owner_F]
+        normals_F3 = (self.normals_F3[:, None] @ turn_F33)[:, 0]
         planes_PK4 = self.planes_PK4.copy()
-        planes_PK4[..., :3] = self.planes_PK4[..., :3] @ turn
-        planes_PK4[..., 3] += planes_PK4[..., :3] @ shift
-        return Solids(
-            corners_FK3=self.corners_FK3 @ turn + shift,
-            counts_F=self.counts_F,
+        planes_PK4[..., :3] = self.planes_PK4[..., :3] @ turn_O33[self.owner_P]
+        planes_PK4[..., 3] += (planes_PK4[..., :3] @ shift_O3[self.owner_P][..., None])[..., 0]
+        return replace(
+            self,
+            corners_FK3=self.corners_FK3 @ turn_F33 + shift_F3[:, None],
             normals_F3=normals_F3,
-            offsets_F=self.offsets_F + normals_F3 @ shift,
-            albedo_F3=self.albedo_F3,
-            glow_F=self.glow_F,
-            detail_F=self.detail_F,
-            owner_F=self.owner_F,
-            owner_P=self.owner_P,
+            offsets_F=self.offsets_F + (normals_F3 * shift_F3).sum(axis=1),
             planes_PK4=planes_PK4,
-            centre_O2=self.centre_O2 @ turn[:2, :2] + shift[:2],
-            radius_O=self.radius_O,
-            top_O=self.top_O,
+            centre_O2=(self.centre_O2[:, None] @ turn_O33[:, :2, :2])[:, 0] + poses_O3[:, :2],
         )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from roadcast.data.toyroad import things
 from roadcast.data.toyroad.road import LANE, Course
-from roadcast.data.toyroad.solids import Solids
+from roadcast.data.toyroad.solids import Solids, join
 
 BEHIND, AHEAD = 100.0, 180.0
 """Cars live between this far behind the ego and this far ahead of it; whoever leaves comes back at the other end."""
@@ -37,6 +37,7 @@ class Traffic:
         self._cruise_N = np.zeros(own + oncoming)
         for i in range(own + oncoming):
             self._models.append(self._new(i))
+        self._joined = join(self._models)
         self.speed_N = self._cruise_N * 0.9
 
     def copy(self) -> "Traffic":
@@ -71,25 +72,26 @@ class Traffic:
         for i in np.flatnonzero((relative < -BEHIND) | (relative > AHEAD)):
             self.s_N[i] += ring if relative[i] < 0 else -ring
             self._models[i] = self._new(i)
+            self._joined = join(self._models)
 
-    def poses(self) -> list[tuple[float, float, float]]:
-        """Where every car is: x, y (m) and yaw (rad)."""
+    def poses(self) -> np.ndarray:
+        """Where every car is [N, 3]: x, y (m) and yaw (rad)."""
         result = []
         for s, direction in zip(self.s_N.tolist(), self.direction_N.tolist()):
             x, y, theta = self._course.point(s)
             lateral = -direction * LANE / 2
             x, y = x - lateral * math.sin(theta), y + lateral * math.cos(theta)
             result.append((x, y, theta if direction > 0 else theta + math.pi))
-        return result
+        return np.array(result)
 
     def velocities(self) -> np.ndarray:
         """Velocity of every car in world coordinates [N, 2], m/s."""
-        yaw_N = np.array([p[2] for p in self.poses()])
+        yaw_N = self.poses()[:, 2]
         return self.speed_N[:, None] * np.stack((np.cos(yaw_N), np.sin(yaw_N)), axis=1)
 
-    def solids(self) -> list[Solids]:
-        """Every car as a group of one, in world coordinates."""
-        return [model.moved(*pose) for model, pose in zip(self._models, self.poses())]
+    def solids(self) -> Solids:
+        """Every car, in world coordinates."""
+        return self._joined.moved(self.poses())
 
     def _new(self, i: int) -> Solids:
         rng = np.random.default_rng([self._seed, 6, self._spawned])

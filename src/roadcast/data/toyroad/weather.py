@@ -40,6 +40,11 @@ class Weather:
         edge = np.clip((distance - 90.0) / (FAR - 90.0), 0.0, 1.0)
         return 1.0 - np.exp(-distance / self.visibility) * (1.0 - edge * edge * (3.0 - 2.0 * edge))
 
+    @property
+    def throw(self) -> np.ndarray:
+        """Shift [2] on the ground, in metres a metre of height, of the shadow of a point; 0 without direct sun."""
+        return -self.sun[:2] / max(self.sun[2], 0.2) if self.shade >= 0.2 else np.zeros(2)
+
     def headlight(self, forward, left):
         """RGB gain [..., 3] from the ego's headlights at points `forward` and `left` of the ego (m)."""
         ahead = np.clip(forward - 1.0, 0.0, None)
