@@ -40,7 +40,7 @@ def run_server(checkpoint: str | None) -> None:
 
 @dataclass
 class Measured:
-    """What one phase saw: when frames arrived (s), the model's time for each (ms), and every key's time to its frame (ms)."""
+    """What one phase saw: when frames arrived (s), the model's time for each, and every key's time to its frame (ms)."""
 
     arrived: list[float] = field(default_factory=list)
     step_ms: list[float] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Measured:
 
 
 async def drive(socket: ClientConnection, first_key: int, keys: int, fps: float) -> Measured:
-    """Press `keys` keys from `first_key` on, each 1 to 3 frame times after the one before was answered, and watch the frames meanwhile."""
+    """Watch the frames while pressing `keys` keys, each 1 to 3 frame times after the one before was answered."""
     seen = Measured()
     answered = asyncio.Event()
     pressed: dict[int, float] = {}
@@ -122,9 +122,10 @@ def main() -> None:
         finally:
             server.terminate()
     for name, seen in (("unlimited", unlimited), ("real time", paced)):
+        key, step = ([quantile(values, percent) for percent in (50, 99)] for values in (seen.key_ms, seen.step_ms))
         print(
-            f"{name:9}  {seen.fps:6.1f} frames/s   key to frame p50 {quantile(seen.key_ms, 50)} p99 {quantile(seen.key_ms, 99)} ms   "
-            f"step p50 {quantile(seen.step_ms, 50)} p99 {quantile(seen.step_ms, 99)} ms   ({len(seen.key_ms)} keys, {len(seen.arrived)} frames)"
+            f"{name:9}  {seen.fps:6.1f} frames/s   key to frame p50 {key[0]} p99 {key[1]} ms   "
+            f"step p50 {step[0]} p99 {step[1]} ms   ({len(seen.key_ms)} keys, {len(seen.arrived)} frames)"
         )
     figures = {
         "fps_unlimited": round(unlimited.fps, 1),

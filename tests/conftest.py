@@ -24,3 +24,13 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"driving recordings are not at hand: {path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def toy_reel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reel of the built-in world at 32x64: four recordings of 60 frames, two to train on, one to validate, one to test."""
+    from roadcast.data.ingest import ingest
+
+    path = tmp_path_factory.mktemp("reels") / "toy"
+    ingest("toyroad:recordings=4,frames=60,seed=3,height=32,width=64", path, height=32, width=64, fps=20.0)
+    return path

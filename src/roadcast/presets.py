@@ -19,7 +19,7 @@ def small() -> Config:
     """128x256 pixels on one desktop GPU: about 40 M parameters."""
     return Config(
         data=DataConfig(height=128, width=256, workers=4),
-        tokenizer=TokenizerConfig(widths=(96, 192, 320), encoder_blocks=2, decoder_blocks=2),
+        tokenizer=TokenizerConfig(widths=(64, 128, 256), encoder_blocks=1, decoder_blocks=2),
         dynamics=DynamicsConfig(width=512, depth=10, heads=8, kv_heads=4, time_every=4, context_frames=24),
         train=_gpu_stages(tokenizer_steps=50_000, dynamics_steps=100_000, lr=5e-4),
     )

@@ -70,7 +70,9 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
             if not 0 <= start <= end <= body.size:
                 raise ValueError(f"tensor {name} ends beyond the file")
             dtype = DTYPES[entry["dtype"]]
-            tensors[name] = torch.from_numpy(body[start:end].copy()).view(dtype).reshape(entry["shape"])
+            tensors[name] = torch.empty(entry["shape"], dtype=dtype)
+            if start < end:
+                tensors[name].view(-1).view(torch.uint8).copy_(torch.from_numpy(body[start:end]))
         return tensors
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give a folder that `roadcast train` wrote") from None

@@ -35,26 +35,43 @@ def number(image: np.ndarray) -> float:
     return float(image[height // 8 : height // 3, width * 5 // 8 : width * 7 // 8].mean()) / 3
 
 
-def recording(name: str, frames: int, fps: float = 20.0, height: int = 48, width: int = 64, start: int = 0) -> Recording:
+def recording(
+    name: str, frames: int, fps: float = 20.0, height: int = 48, width: int = 64, start: int = 0
+) -> Recording:
     times = [start * 10**9 + round(k * 1e9 / fps) for k in range(frames)]
     steer = Signal(np.array(times), np.linspace(-1, 1, frames).astype(np.float32))
-    return Recording(name, "made", lambda: ((t, picture(k, height, width)) for k, t in enumerate(times)), {"steer": steer})
+    return Recording(
+        name, "made", lambda: ((t, picture(k, height, width)) for k, t in enumerate(times)), {"steer": steer}
+    )
 
 
-def write_tub(folder: Path, times_ms: list[int], *, missing: tuple[int, ...] = (), deleted: tuple[int, ...] = (), **record) -> Path:
+def write_tub(
+    folder: Path, times_ms: list[int], *, missing: tuple[int, ...] = (), deleted: tuple[int, ...] = (), **record
+) -> Path:
     """A tub of `len(times_ms)` records in two catalogs; `record` adds or replaces fields, by functions of the record's number."""
     (folder / "images").mkdir(parents=True)
     lines = []
     for n, t in enumerate(times_ms):
         name = f"{n}_cam_image_array_.jpg"
-        row = {"_index": n, "_timestamp_ms": t, "cam/image_array": name, "user/angle": 0.01 * n, "user/throttle": 0.5, "user/mode": "user"}
+        row = {
+            "_index": n,
+            "_timestamp_ms": t,
+            "cam/image_array": name,
+            "user/angle": 0.01 * n,
+            "user/throttle": 0.5,
+            "user/mode": "user",
+        }
         lines.append(json.dumps(row | {key.replace("__", "/"): value(n) for key, value in record.items()}))
         if n not in missing:
             cv2.imwrite(str(folder / "images" / name), cv2.cvtColor(picture(n), cv2.COLOR_RGB2BGR))
     half = len(lines) // 2
     (folder / "catalog_0.catalog").write_text("\n".join(lines[:half]) + "\n")
     (folder / "catalog_1.catalog").write_text("\n".join(lines[half:]) + "\n")
-    last = {"paths": ["catalog_0.catalog", "catalog_1.catalog"], "current_index": len(lines), "deleted_indexes": list(deleted)}
+    last = {
+        "paths": ["catalog_0.catalog", "catalog_1.catalog"],
+        "current_index": len(lines),
+        "deleted_indexes": list(deleted),
+    }
     manifest = [["cam/image_array", "user/angle"], ["image_array", "float"], {}, {"created_at": 0}, last]
     (folder / "manifest.json").write_text("\n".join(map(json.dumps, manifest)) + "\n")
     return folder

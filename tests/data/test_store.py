@@ -49,7 +49,7 @@ def test_actions_are_zero_and_unknown_where_there_are_none(reel):
     values, known = reel.actions(30, 5, 2, ("steer", "speed"))
     np.testing.assert_allclose(values[:, 0], np.linspace(-1, 1, 20)[:10:2], atol=1e-6)
     assert known[:, 0].all() and not known[:, 1].any() and not values[:, 1].any()
-    with pytest.raises(UserError, match="stear.*steer"):
+    with pytest.raises(UserError, match=r"stear.*steer"):
         reel.actions(0, 1, 1, ("stear",))
 
 
@@ -121,14 +121,17 @@ def test_what_is_no_reel_is_refused(tmp_path):
         Reel(tmp_path / "half")
 
 
-def test_a_writer_goes_on_where_it_stopped_with_the_same_bytes(make, reel, tmp_path):
-    class Stop(Exception):
-        pass
+def begin(make, path):
+    """Add one recording of 30 frames and stop before the reel is whole."""
+    writer = ReelWriter(path, **SHAPE)
+    writer.__enter__()
+    writer.add(make.recording("a", 30), "train")
+    writer.__exit__(KeyboardInterrupt)
 
+
+def test_a_writer_goes_on_where_it_stopped_with_the_same_bytes(make, reel, tmp_path):
     again = tmp_path / "again"
-    with pytest.raises(Stop), ReelWriter(again, **SHAPE) as writer:
-        writer.add(make.recording("a", 30), "train")
-        raise Stop
+    begin(make, again)
     assert not again.exists()
     first = make.recording("a", 30)
     first.frames = lambda: pytest.fail("was complete, and is written anew")
@@ -140,10 +143,11 @@ def test_a_writer_goes_on_where_it_stopped_with_the_same_bytes(make, reel, tmp_p
 
 
 def test_other_settings_do_not_go_on_with_begun_work(make, tmp_path):
-    with pytest.raises(KeyError), ReelWriter(tmp_path / "reel", **SHAPE) as writer:
-        writer.add(make.recording("a", 30))
-        raise KeyError
-    with pytest.raises(UserError, match="jpeg_quality = 95, now 80"), ReelWriter(tmp_path / "reel", **SHAPE, quality=80):
+    begin(make, tmp_path / "reel")
+    with (
+        pytest.raises(UserError, match="jpeg_quality = 95, now 80"),
+        ReelWriter(tmp_path / "reel", **SHAPE, quality=80),
+    ):
         pass
 
 
@@ -167,7 +171,9 @@ def test_cameras_are_rows_of_one_time_step(make, tmp_path):
         writer.add(two)
     reel = Reel(tmp_path / "reel")
     assert reel.frames == 6 and reel.index.shape == (12,) and reel.index.dtype == INDEX
-    assert make.number(reel.read(3, 0)) == pytest.approx(3, abs=0.7) and make.number(reel.read(3, 1)) == pytest.approx(43, abs=0.7)
+    assert make.number(reel.read(3, 0)) == pytest.approx(3, abs=0.7) and make.number(reel.read(3, 1)) == pytest.approx(
+        43, abs=0.7
+    )
     assert reel.t_ns.tolist() == [k * 50_000_000 for k in range(6)] and reel.verify() == []
 
 

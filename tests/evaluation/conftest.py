@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+
 from roadcast.data.sources.base import Recording, Signal
 from roadcast.data.store import Reel, ReelWriter
 

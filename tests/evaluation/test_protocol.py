@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+
 from roadcast.errors import UserError
 from roadcast.evaluation.protocol import make_protocol, read_clips
 

@@ -2,11 +2,12 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+
 from roadcast.evaluation.charts import Series, line_chart, ticks
 from roadcast.evaluation.report import html_report, markdown_table
 from roadcast.evaluation.runner import evaluate
 
-SMALL = {"split": "val", "clips": 8, "context": 4, "horizon": 8, "batch": 4}
+SMALL = {"split": "val", "clips": 7, "context": 4, "horizon": 8, "batch": 4}
 VOID = {"meta", "img", "line", "polyline", "polygon", "circle"}  # never closed, or closed in themselves
 
 
@@ -76,7 +77,9 @@ def test_ticks_are_round_and_inside():
 
 
 def test_a_chart_puts_large_values_above_small_ones_and_takes_a_flat_line():
-    chart = line_chart([Series("model", [0, 1, 2], [1.0, 10.0, 100.0])], title="t", x_label="x", y_label="y", log_y=True)
+    chart = line_chart(
+        [Series("model", [0, 1, 2], [1.0, 10.0, 100.0])], title="t", x_label="x", y_label="y", log_y=True
+    )
     points = [tuple(map(float, p.split(","))) for p in re.search(r'polyline[^>]*points="([^"]*)"', chart)[1].split()]
     (x0, y0), (x1, y1), (x2, y2) = points
     assert x0 < x1 < x2

@@ -2,12 +2,13 @@ import json
 
 import numpy as np
 import pytest
+
 from roadcast.evaluation.metrics.floors import partner
 from roadcast.evaluation.protocol import read_clips
 from roadcast.evaluation.runner import evaluate, likeness
 from roadcast.nn.image_quality import PSNR_CAP_DB
 
-SMALL = {"split": "val", "clips": 8, "context": 4, "horizon": 8, "batch": 4, "steering_contexts": 0}
+SMALL = {"split": "val", "clips": 6, "context": 4, "horizon": 8, "batch": 4, "steering_contexts": 0}
 
 
 def noise(size: float):
@@ -40,8 +41,8 @@ def test_a_perfect_world_scores_the_best_there_is(reel, worlds):
 
 def test_real_against_real_is_another_clip_for_likeness(reel, worlds):
     result = evaluate(worlds["frozen"](), reel, **SMALL)
-    mine, other = (read_clips(reel, result.protocol, [i]).frames_BFHWC for i in (3, partner(3, 8)))
-    np.testing.assert_allclose(result.scores["psnr"]["real"][3], likeness(other[:, 4:], mine[:, 4:])[0][0], atol=1e-4)
+    mine, other = (read_clips(reel, result.protocol, [i]).frames_BFHWC for i in (1, partner(1, 6)))
+    np.testing.assert_allclose(result.scores["psnr"]["real"][1], likeness(other[:, 4:], mine[:, 4:])[0][0], atol=1e-4)
 
 
 def test_the_same_question_gets_the_same_answer_whatever_the_batch(reel, worlds):
@@ -57,7 +58,7 @@ def test_the_same_question_gets_the_same_answer_whatever_the_batch(reel, worlds)
 
 
 def test_more_noise_scores_worse_on_every_metric(reel, worlds):
-    results = [evaluate(worlds["knowing"](reel, noise(size)), reel, **SMALL).metrics for size in (0, 1, 4, 12)]
+    results = [evaluate(worlds["knowing"](reel, noise(size)), reel, **SMALL).metrics for size in (0, 2, 8)]
     last = {name: [r[name]["model"].mean[-1] for r in results] for name in results[0]}
     assert last["psnr"] == sorted(last["psnr"], reverse=True)
     assert last["ssim"] == sorted(last["ssim"], reverse=True)
@@ -71,7 +72,7 @@ def test_more_blur_is_seen_as_lost_likeness_and_sharpness(reel, worlds):
     def blur(size):
         return lambda frame, h, rng: cv2.GaussianBlur(frame, (0, 0), size) if size else frame
 
-    results = [evaluate(worlds["knowing"](reel, blur(size)), reel, **SMALL).metrics for size in (0, 1, 2, 4)]
+    results = [evaluate(worlds["knowing"](reel, blur(size)), reel, **SMALL).metrics for size in (0, 1, 3)]
     for name in ("psnr", "ssim", "sharpness"):
         values = [r[name]["model"].mean[3] for r in results]
         assert values == sorted(values, reverse=True), name
@@ -88,7 +89,10 @@ def test_growing_noise_is_a_drift_and_the_real_video_has_none(reel, worlds):
 def test_everything_is_saved_and_can_be_read_again(reel, worlds, tmp_path):
     calls = []
     result = evaluate(
-        worlds["knowing"](reel, noise(2)), reel, **{**SMALL, "steering_contexts": 8}, progress=lambda *a: calls.append(a)
+        worlds["knowing"](reel, noise(2)),
+        reel,
+        **{**SMALL, "clips": 8, "steering_contexts": 8},
+        progress=lambda *a: calls.append(a),
     )
     assert [c for c in calls if c[0] == "clips"] == [("clips", 4, 8), ("clips", 8, 8)]
     assert calls[-1] == ("steering", 40, 40)

@@ -1,5 +1,6 @@
 import cv2
 import numpy as np
+
 from roadcast.evaluation.video_io import encode, encode_animation, encode_jpeg, enlarge, stack, strip
 
 
@@ -26,6 +27,7 @@ def test_animation_is_read_back_frame_by_frame(tmp_path):
     with Image.open(path) as image:
         assert (image.n_frames, image.info["loop"], image.size) == (5, 0, (34, 20))
         for frame, read in zip(frames, ImageSequence.Iterator(image)):
+            read.load()
             assert read.info["duration"] == 50
             assert np.abs(np.asarray(read.convert("RGB")).astype(int) - frame).max() <= 6
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from roadcast.nn.image_quality import PSNR_CAP_DB, psnr, ssim
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from roadcast.nn.image_quality import PSNR_CAP_DB, psnr, ssim
 
 
 def pair(seed: int, shape: tuple[int, ...] = (40, 56, 3)) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +51,9 @@ def test_a_step_along_the_gradient_of_ssim_raises_it():
     ssim(a, b).backward()
     assert torch.isfinite(b.grad).all()
     assert ssim(a, b + 1.0 * b.grad) > ssim(a, b)
-    assert torch.autograd.gradcheck(lambda x: ssim(a[:12, :12], x), b.detach()[:12, :12].requires_grad_(), fast_mode=True)
+    assert torch.autograd.gradcheck(
+        lambda x: ssim(a[:12, :12], x), b.detach()[:12, :12].requires_grad_(), fast_mode=True
+    )
 
 
 @pytest.mark.parametrize(

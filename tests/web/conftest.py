@@ -42,7 +42,7 @@ def _served(session_factory: Callable, **options) -> Iterator[str]:
             thread.join(10)
 
 
-def _wait_for(condition: Callable[[], object], seconds: float = 10.0) -> object:
+def _wait_for(condition: Callable[[], object], seconds: float = 25.0) -> object:
     """The first true value of `condition`, asked again and again."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -92,8 +92,9 @@ class Page:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def text(self, element: str) -> str:
-        return self.script(f"document.getElementById('{element}').textContent")
+    def text(self, element: str) -> str | None:
+        """The text of an element, None where there is no such element yet."""
+        return self.script(f"document.getElementById('{element}')?.textContent")
 
     def key(self, code: str, down: bool) -> None:
         self.call("Input.dispatchKeyEvent", type="rawKeyDown" if down else "keyUp", code=code, key=code)
@@ -128,7 +129,7 @@ def chromium(tmp_path_factory) -> Iterator[Callable[[str], Page]]:
             request = urllib.request.Request(f"http://127.0.0.1:{port}/json/new?about:blank", method="PUT")
             with urllib.request.urlopen(request, timeout=10) as answer:
                 tab = json.load(answer)["webSocketDebuggerUrl"]
-            page = Page(stack.enter_context(connect(tab, max_size=None)))
+            page = Page(stack.enter_context(connect(tab, max_size=None, close_timeout=1)))
             page.call("Page.bringToFront")
             page.call("Page.navigate", url=address)
             return page

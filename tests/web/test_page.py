@@ -8,12 +8,15 @@ pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 
 from roadcast.serving.mock import MockSession
 
-DRAWN = "(() => {const c = document.getElementById('view'); return c.width > 2 && new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size})()"
+VALUES_DRAWN = """(() => {
+    const view = document.getElementById('view');
+    return new Set(view.getContext('2d').getImageData(0, 0, view.width, view.height).data).size;
+})()"""
 
 
 @pytest.fixture(scope="module")
 def address(served):
-    with served(MockSession, title="toyroad", fps=30.0) as address:
+    with served(lambda: MockSession(height=64, width=128), title="toyroad", fps=30.0) as address:
         yield address
 
 
@@ -21,7 +24,7 @@ def address(served):
 def page(chromium, address, wait_for):
     page = chromium(address)
     page.size(1280, 800)
-    wait_for(lambda: page.script("document.getElementById('connection')?.textContent") == "driving")
+    wait_for(lambda: page.text("connection") == "driving")
     yield page
     errors = page.errors
     page.close()
@@ -33,7 +36,7 @@ def numbers(page, *elements: str) -> list[float]:
 
 
 def test_drive(page, wait_for, tmp_path):
-    wait_for(lambda: page.script(DRAWN) and page.script(DRAWN) > 16)
+    wait_for(lambda: page.script(VALUES_DRAWN) > 16)
     assert page.text("name") == "toyroad"
 
     page.key("ArrowUp", down=True)
@@ -47,9 +50,9 @@ def test_drive(page, wait_for, tmp_path):
     wait_for(lambda: numbers(page, "steer")[0] < -0.4)
     page.key("KeyD", down=False)
     wait_for(lambda: numbers(page, "fps")[0] > 20)
-    wait_for(lambda: numbers(page, "p50")[0] > 0)
-    p50, p99, frame = numbers(page, "p50", "p99", "frame")
-    assert p50 <= p99 < 1000 and frame > 20
+    wait_for(lambda: numbers(page, "p50")[0] > 0 and numbers(page, "frame")[0] > 20)
+    p50, p99 = numbers(page, "p50", "p99")
+    assert 0 < p50 <= p99
     page.key("ArrowUp", down=False)
     assert page.screenshot(tmp_path / "drive.png").stat().st_size > 10_000
 
@@ -75,7 +78,8 @@ def test_everything_fits(page, width, height):
     outside = page.script(
         """[...document.querySelectorAll('button, select, input, #wheel, #view, dd, #connection')].filter(one => {
             const box = one.getBoundingClientRect();
-            return box.width && (box.left < -1 || box.top < -1 || box.right > innerWidth + 1 || box.bottom > innerHeight + 1);
+            const inside = Math.min(box.left, box.top, innerWidth - box.right, innerHeight - box.bottom) > -1;
+            return box.width && !inside;
         }).map(one => one.id || one.textContent)"""
     )
     assert outside == []
@@ -93,7 +97,7 @@ def test_lost_and_found_again(page, chromium, address, wait_for):
     second = chromium(address)
     wait_for(lambda: second.text("connection") == "busy")
     assert "Someone else is driving" in second.text("notice")
-    page.call("Page.navigate", url="about:blank")
+    page.call("Page.navigate", url="about:blank")  # kept by the browser for its back button
     wait_for(lambda: second.text("connection") == "driving")
     assert second.script("document.getElementById('notice').hidden")
     second.close()
@@ -102,7 +106,7 @@ def test_lost_and_found_again(page, chromium, address, wait_for):
 def test_server_gone(chromium, served, wait_for):
     with served(MockSession) as address:
         page = chromium(address)
-        wait_for(lambda: page.script("document.getElementById('connection')?.textContent") == "driving")
+        wait_for(lambda: page.text("connection") == "driving")
     wait_for(lambda: page.text("connection") == "lost")
     assert "Connection lost" in page.text("notice") and "Trying again" in page.text("notice")
     page.close()

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from roadcast.data.actions import ACTIONS
 from roadcast.data.sources.base import Images, Recording, Source, open_source
 from roadcast.data.split import SPLITS
 from roadcast.data.store import Piece, Reel, ReelWriter
@@ -72,6 +73,7 @@ def ingest(
     workers: int | None = None,
     rate: float | None = None,
     signals: str | Path | None = None,
+    invert: tuple[str, ...] = (),
     progress: Callable[[str, int], None] | None = None,
 ) -> Summary:
     """Make the reel `out` from `source` (a path or a `toyroad:` address) and tell what was made.
@@ -80,24 +82,38 @@ def ingest(
     the signals are interpolated. A gap longer than `max_gap` seconds, a missing image, or a clock that steps back cuts
     the recording; pieces are named name-0000, name-0001, ... and those shorter than `min_seconds` are dropped.
     Pictures are cropped to the aspect of height x width (`crop` says which part stays when they are too tall) and resized.
-    `rate` and `signals` go to the source; `progress(recording, frames so far)` is called as work proceeds.
+    `rate` and `signals` go to the source; `invert` names signals recorded with the wrong
+    sign, as some cars' steering is; `progress(recording, frames so far)` is called as work proceeds.
     A reel that is there already, made by the same call, is left as it is. An ingest that was killed goes on.
     Raises `UserError` if nothing can be made of the source; a part of it that is bad is in `Summary.rejected`.
     """
     out = Path(out)
-    _check(fps=fps, height=height, width=width, crop=crop, quality=quality, split=split, max_gap=max_gap, min_seconds=min_seconds)
+    _check(
+        fps=fps,
+        height=height,
+        width=width,
+        crop=crop,
+        quality=quality,
+        split=split,
+        max_gap=max_gap,
+        min_seconds=min_seconds,
+        invert=invert,
+    )
     opened = open_source(source, rate=rate, signals=signals, fps=fps)
     chosen = _choose_cameras(opened, cameras)
     origin = {
         "source": _name(source), "listing": _listing(source), "signals": _listing(signals) if signals else None, "rate": rate,
         "crop": crop, "split": split, "max_gap": max_gap, "min_seconds": min_seconds,
+        "invert": sorted(invert),
     }  # fmt: skip
     names = tuple(opened.cameras[c] for c in chosen)
     workers = workers or min(8, os.cpu_count() or 1)
-    writer = ReelWriter(out, fps=fps, height=height, width=width, cameras=names, quality=quality, origin=origin, workers=workers)
+    writer = ReelWriter(
+        out, fps=fps, height=height, width=width, cameras=names, quality=quality, origin=origin, workers=workers
+    )
     if out.exists():
         return _already(out, writer.header)
-    job = _Job(writer, chosen, crop, split, fps, max_gap, min_seconds, progress or (lambda name, frames: None))
+    job = _Job(writer, chosen, crop, split, fps, max_gap, min_seconds, invert, progress or (lambda name, frames: None))
     with writer:
         recordings = list(opened.recordings())
         with ThreadPoolExecutor(min(workers, max(1, len(recordings))), thread_name_prefix="ingest") as pool:
@@ -122,7 +138,9 @@ def resample(
             yield run, t_ns, images, repeated
 
 
-def _runs(frames: Iterable[tuple[int, Images | None]], max_gap_ns: int, dropped: Counter[str]) -> Iterator[tuple[int, int, Images]]:
+def _runs(
+    frames: Iterable[tuple[int, Images | None]], max_gap_ns: int, dropped: Counter[str]
+) -> Iterator[tuple[int, int, Images]]:
     run, last = -1, None
     for t_ns, images in frames:
         if images is None:
@@ -138,7 +156,9 @@ def _runs(frames: Iterable[tuple[int, Images | None]], max_gap_ns: int, dropped:
         yield run, t_ns, images
 
 
-def at_rate(frames: Iterable[tuple[int, Images]], fps: float, dropped: Counter[str]) -> Iterator[tuple[int, Images, bool]]:
+def at_rate(
+    frames: Iterable[tuple[int, Images]], fps: float, dropped: Counter[str]
+) -> Iterator[tuple[int, Images, bool]]:
     """Frames of increasing times brought to ticks k / fps after the first: (t_ns, images, whether it repeats the one before).
 
     A tick takes the latest frame at or before it, within tolerances that make a jittered camera of about the same rate pass
@@ -197,6 +217,7 @@ class _Job:
     fps: float
     max_gap: float
     min_seconds: float
+    invert: tuple[str, ...]
     progress: Callable[[str, int], None]
     stopped: bool = False
 
@@ -236,17 +257,27 @@ class _Job:
                 dropped[SHORT] += count
                 dropped[SHORT_RECORDINGS] += 1
                 continue
-            calibration = _to_view(recording.calibration, chosen, [piece.writer.cameras[c] for c in range(len(chosen))], self)
+            signals = recording.signals | {
+                name: recording.signals[name].negative() for name in self.invert if name in recording.signals
+            }
+            calibration = _to_view(
+                recording.calibration, chosen, [piece.writer.cameras[c] for c in range(len(chosen))], self
+            )
             split = self.split or recording.split
-            piece.end(recording.source, split, recording.name, calibration, recording.signals, self.max_gap * 1e9)
+            piece.end(recording.source, split, recording.name, calibration, signals, self.max_gap * 1e9)
             total, repeats = total + count, repeats + repeated_here
         _check_overlap(recording, *span)
         self.progress(recording.name, total)
-        return {"repeated": repeats, "dropped": dict(dropped), "notes": [*recording.notes, *self._notes(recording.name, total, repeats, size)]}
+        return {
+            "repeated": repeats,
+            "dropped": dict(dropped),
+            "notes": [*recording.notes, *self._notes(recording.name, total, repeats, size)],
+        }
 
     def _notes(self, name: str, total: int, repeats: int, size: tuple[int, int] | None) -> Iterator[str]:
         if total and repeats > REPEATS_WARN * total:
-            yield f"{name}: {repeats} of {total} frames repeat the one before, as the source is slower than {self.fps:g} fps; ingest at a lower fps"
+            slower = f"as the source is slower than {self.fps:g} fps; ingest at a lower fps"
+            yield f"{name}: {repeats} of {total} frames repeat the one before, {slower}"
         if size and (size[0] < self.writer.height or size[1] < self.writer.width):
             yield f"{name}: pictures of {size[0]}x{size[1]} (height x width) were enlarged; a smaller reel loses nothing"
 
@@ -254,7 +285,9 @@ class _Job:
         return fit(image, self.writer.height, self.writer.width, self.crop)
 
 
-def _to_view(calibration: dict[str, Any] | None, images: tuple[np.ndarray, ...], cameras: list[str], job: _Job) -> dict[str, Any] | None:
+def _to_view(
+    calibration: dict[str, Any] | None, images: tuple[np.ndarray, ...], cameras: list[str], job: _Job
+) -> dict[str, Any] | None:
     """`calibration` of the chosen cameras with intrinsics in the reel's pixels (pixel centres at whole numbers)."""
     if calibration is None:
         return None
@@ -275,8 +308,12 @@ def _check_overlap(recording: Recording, first_ns: int, last_ns: int) -> None:
     """A `UserError` if a signal and the pictures share no time."""
     for name, signal in recording.signals.items():
         if len(signal.t_ns) and first_ns <= last_ns and (signal.t_ns[0] > last_ns or signal.t_ns[-1] < first_ns):
-            spans = [f"{a / 1e9:.2f} to {b / 1e9:.2f} s" for a, b in ((signal.t_ns[0], signal.t_ns[-1]), (first_ns, last_ns))]
-            raise UserError(f"{recording.source}: signal {name} covers {spans[0]} but the pictures {spans[1]}; give both the same clock")
+            spans = [
+                f"{a / 1e9:.2f} to {b / 1e9:.2f} s" for a, b in ((signal.t_ns[0], signal.t_ns[-1]), (first_ns, last_ns))
+            ]
+            raise UserError(
+                f"{recording.source}: signal {name} covers {spans[0]} but the pictures {spans[1]}; give both the same clock"
+            )
 
 
 def _check(**given: Any) -> None:
@@ -289,6 +326,11 @@ def _check(**given: Any) -> None:
         raise UserError(f"quality = {given['quality']}; give a JPEG quality from 1 to 100")
     if given["crop"] not in CROPS:
         raise UserError(f"crop = {given['crop']!r}; choose one of {', '.join(CROPS)}")
+    for name in given["invert"]:
+        if name not in ACTIONS or ACTIONS[name].low == 0:
+            raise UserError(
+                f"invert = {name!r}: is no signal with a sign; choose from {', '.join(n for n in ACTIONS if ACTIONS[n].low < 0)}"
+            )
     if given["split"] is not None and given["split"] not in SPLITS:
         raise UserError(f"split = {given['split']!r}; choose one of {', '.join(SPLITS)}")
 
@@ -338,7 +380,9 @@ def _already(out: Path, header: dict[str, Any]) -> Summary:
     shutil.rmtree(out.with_name(out.name + ".partial"), ignore_errors=True)
     for key, value in header.items():
         if there.get(key) != json.loads(json.dumps(value)):
-            raise UserError(f"{out}: is a reel made otherwise ({key} = {there.get(key)!r}); choose another place or remove it first")
+            raise UserError(
+                f"{out}: is a reel made otherwise ({key} = {there.get(key)!r}); choose another place or remove it first"
+            )
     summary = _summary(out)
     summary.already_done = True
     return summary

@@ -22,7 +22,7 @@ def assign_splits(names: Iterable[str], fractions: tuple[float, float, float] = 
     """
     ordered = sorted(set(names), key=lambda name: (place(name), name))
     if len(ordered) < 3:
-        return {name: "train" for name in ordered}
+        return dict.fromkeys(ordered, "train")
     bounds = [0.0, fractions[0], fractions[0] + fractions[1], sum(fractions)]
     chosen = {name: next(s for s in (0, 1, 2) if place(name) * bounds[3] < bounds[s + 1] or s == 2) for name in ordered}
     for split in (0, 1, 2):

@@ -1,10 +1,10 @@
 """The reel: driving video in one folder, any frame found by arithmetic and read from a memory map.
 
-    reel.json       {schema, fps, height, width, cameras, jpeg_quality, signals, frames, fingerprint, shards, files, report, ...}
-    videos.jsonl    one row a recording: name, source, split, first, frames, t0_ns, calibration, sha256
-    index.npy       one row a picture, INDEX below; the row of (frame, camera) is frame * cameras + camera
-    signals/*.npy   float32 [frames] or [frames, k], one row a time step, NaN where unknown
-    shards/*.bin    JPEG bytes, end to end
+reel.json       {schema, fps, height, width, cameras, jpeg_quality, signals, frames, fingerprint, shards, files, report, ...}
+videos.jsonl    one row a recording: name, source, split, first, frames, t0_ns, calibration, sha256
+index.npy       one row a picture, INDEX below; the row of (frame, camera) is frame * cameras + camera
+signals/*.npy   float32 [frames] or [frames, k], one row a time step, NaN where unknown
+shards/*.bin    JPEG bytes, end to end
 """
 
 import errno
@@ -34,8 +34,10 @@ SCHEMA = 1
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """MIGRATIONS[n] takes the contents of a reel.json of schema n and gives those of schema n + 1."""
 
-INDEX = np.dtype([("video", "<u4"), ("t_ns", "<i8"), ("shard", "<u4"), ("offset", "<u8"), ("length", "<u4"), ("crc32", "<u4")])
-SIGNALS: dict[str, int] = {**{name: 1 for name in ACTIONS}, "ego_pose": 7}
+INDEX = np.dtype(
+    [("video", "<u4"), ("t_ns", "<i8"), ("shard", "<u4"), ("offset", "<u8"), ("length", "<u4"), ("crc32", "<u4")]
+)
+SIGNALS: dict[str, int] = {**dict.fromkeys(ACTIONS, 1), "ego_pose": 7}
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,25 @@ class Reel:
             self.videos = [Video(**json.loads(line)) for line in text.splitlines()]
             self.index = np.asarray(np.load(self.path / "index.npy", mmap_mode="r"))
             self.signals: dict[str, np.ndarray] = {
-                name: np.asarray(np.load(self.path / "signals" / f"{name}.npy", mmap_mode="r")) for name in self.header["signals"]
+                name: np.asarray(np.load(self.path / "signals" / f"{name}.npy", mmap_mode="r"))
+                for name in self.header["signals"]
             }
             sizes = {name: (self.path / "shards" / name).stat().st_size for name in self.header["shards"]}
         except (OSError, ValueError, TypeError) as error:
             raise UserError(f"{self.path}: the reel is not whole ({error}); {_remedy(self.path)}") from None
         if hashlib.sha256(text).hexdigest() != self.fingerprint:
-            raise UserError(f"{self.path}/videos.jsonl: does not match the fingerprint in reel.json; {_remedy(self.path)}")
+            raise UserError(
+                f"{self.path}/videos.jsonl: does not match the fingerprint in reel.json; {_remedy(self.path)}"
+            )
         rows = self.frames * len(self.cameras)
-        if self.index.dtype != INDEX or self.index.shape != (rows,) or any(len(s) != self.frames for s in self.signals.values()):
-            raise UserError(f"{self.path}: index.npy or a signal has not {rows} rows as reel.json says; {_remedy(self.path)}")
+        if (
+            self.index.dtype != INDEX
+            or self.index.shape != (rows,)
+            or any(len(s) != self.frames for s in self.signals.values())
+        ):
+            raise UserError(
+                f"{self.path}: index.npy or a signal has not {rows} rows as reel.json says; {_remedy(self.path)}"
+            )
         for name, size in sizes.items():
             if size != (told := self.header["shards"][name]["bytes"]):
                 raise UserError(f"{self.path}/shards/{name}: {size} bytes, should be {told}; {_remedy(self.path)}")
@@ -103,7 +114,9 @@ class Reel:
         Raises `UserError` that names shard, recording, frame and offset if the bytes do not match their checksum.
         """
         if not (0 <= frame < self.frames and 0 <= camera < len(self.cameras)):
-            raise UserError(f"{self.path}: no frame {frame} of camera {camera}; there are {self.frames} frames of {len(self.cameras)} cameras")
+            raise UserError(
+                f"{self.path}: no frame {frame} of camera {camera}; there are {self.frames} frames of {len(self.cameras)} cameras"
+            )
         data = self.jpeg(frame, camera)
         if (damage := self._damage(frame, camera, data)) is not None:
             raise UserError(damage)
@@ -151,13 +164,16 @@ class Reel:
         video = self.video_of(frame) if self.index[frame * len(self.cameras)]["video"] < len(self.videos) else None
         where = f"frame {frame}" + (f" ({frame - video.first} of {video.name!r})" if video else "")
         shard = f"{self.path}/shards/{_shard_name(int(row['shard']))}"
-        return f"{shard}: {where}, camera {self.cameras[camera]!r}, offset {row['offset']}: does not match its checksum; {_remedy(self.path)}"
+        where += f", camera {self.cameras[camera]!r}, offset {row['offset']}"
+        return f"{shard}: {where}: does not match its checksum; {_remedy(self.path)}"
 
     def _shard(self, shard: int) -> memoryview:
         if (view := self._maps.get(shard)) is None:
             name = _shard_name(shard)
             if name not in self.header["shards"]:
-                raise UserError(f"{self.path}/index.npy: names {name}, which the reel does not have; {_remedy(self.path)}")
+                raise UserError(
+                    f"{self.path}/index.npy: names {name}, which the reel does not have; {_remedy(self.path)}"
+                )
             with open(self.path / "shards" / name, "rb") as file:
                 view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             self._maps[shard] = view
@@ -204,18 +220,24 @@ class ReelWriter:
             (self.partial / "reel" / "shards").mkdir(parents=True, exist_ok=True)
             (self.partial / "pieces").mkdir(exist_ok=True)
         except OSError as error:
-            raise UserError(f"{self.partial}: cannot be made ({error.strerror}); choose a place you may write to") from None
-        self._lock = open(self.partial / "lock", "w")  # noqa: SIM115
+            raise UserError(
+                f"{self.partial}: cannot be made ({error.strerror}); choose a place you may write to"
+            ) from None
+        self._lock = open(self.partial / "lock", "w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
-            raise UserError(f"{self.partial}: another process is writing this reel; wait for it or choose another place") from None
+            raise UserError(
+                f"{self.partial}: another process is writing this reel; wait for it or choose another place"
+            ) from None
         plan = self.partial / "plan.json"
         if plan.exists() and (begun := json.loads(plan.read_text())) != json.loads(json.dumps(self.header)):
             different = _first_difference(begun, self.header)
             self._lock.close()
-            raise UserError(f"{self.partial}: was begun with other settings ({different}); use the same, or remove the folder to begin anew")
+            raise UserError(
+                f"{self.partial}: was begun with other settings ({different}); use the same, or remove the folder to begin anew"
+            )
         _write(plan, json.dumps(self.header, indent=1).encode())
         self._encoders = ThreadPoolExecutor(max(1, self.workers), thread_name_prefix="encode")
         return self
@@ -240,7 +262,9 @@ class ReelWriter:
             for t_ns, images in recording.frames():
                 assert images is not None, f"{recording.name}: a missing frame at a constant rate"
                 piece.put(t_ns, images)
-            piece.end(recording.source, split or recording.split, recording.name, recording.calibration, recording.signals)
+            piece.end(
+                recording.source, split or recording.split, recording.name, recording.calibration, recording.signals
+            )
 
     def piece(self, ordinal: int, name: str) -> "Piece":
         """Where the rows of the source's recording number `ordinal` are written."""
@@ -282,7 +306,12 @@ class ReelWriter:
         first, video_rows, views = 0, [], len(self.cameras)
         for video, row in enumerate(rows):
             index["video"][first * views : (first + row["frames"]) * views] = video
-            entry = {"name": row["name"], "source": row["source"], "split": row["split"] or splits[row[key]], "first": first}
+            entry = {
+                "name": row["name"],
+                "source": row["source"],
+                "split": row["split"] or splits[row[key]],
+                "first": first,
+            }
             video_rows.append(entry | {k: row[k] for k in ("frames", "t0_ns", "calibration", "sha256")})
             first += row["frames"]
         signals = {name: _join_signal(name, arrays, views) for name in SIGNALS if any(name in a for a in arrays)}
@@ -340,13 +369,13 @@ class Piece:
     def __enter__(self) -> "Piece":
         self._shard = self.writer.partial / "reel" / "shards" / _shard_name(self.ordinal)
         self._writing = self._shard.with_suffix(".writing")
-        self._file = open(self._writing, "wb")  # noqa: SIM115
+        self._file = open(self._writing, "wb")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            for _, future in self._pending:
-                future.cancel()
+            for pending in self._pending:
+                pending[1].cancel()
             self._file.close()
             self._writing.unlink()
             return
@@ -358,7 +387,12 @@ class Piece:
             self._shard.unlink()
         _sync(self._shard.parent)
         names = {name for signals in self._signals for name in signals}
-        columns = {name: _stack(name, [(s.get(name), len(t)) for s, t in zip(self._signals, self._tables_frames(), strict=True)]) for name in names}
+        columns = {
+            name: _stack(
+                name, [(s.get(name), len(t)) for s, t in zip(self._signals, self._tables_frames(), strict=True)]
+            )
+            for name in names
+        }
         table = np.concatenate([np.zeros(0, INDEX), *self._tables])
         arrays = self.writer._piece_file(self.ordinal, ".npz")
         with open(arrays, "wb") as file:
@@ -381,7 +415,9 @@ class Piece:
     def put(self, t_ns: int, images: Images, prepare: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
         """Add the pictures (one per camera) taken at `t_ns`; `prepare` brings one to the reel's size, in an encoder's thread."""
         many = images if isinstance(images, tuple) else (images,)
-        assert len(many) == len(self.writer.cameras), f"{self._run}: {len(many)} images for cameras {self.writer.cameras}"
+        assert len(many) == len(self.writer.cameras), (
+            f"{self._run}: {len(many)} images for cameras {self.writer.cameras}"
+        )
         self._pending.append((t_ns, self.writer._encoders.submit(self._encode, many, prepare)))
         if len(self._pending) > 8 * self.writer.workers:
             self._store(*self._pending.popleft())
@@ -421,12 +457,16 @@ class Piece:
     def _tables_frames(self) -> list[np.ndarray]:
         return [table[:: len(self.writer.cameras)] for table in self._tables]
 
-    def _encode(self, images: tuple[np.ndarray, ...], prepare: Callable[[np.ndarray], np.ndarray] | None) -> list[np.ndarray]:
+    def _encode(
+        self, images: tuple[np.ndarray, ...], prepare: Callable[[np.ndarray], np.ndarray] | None
+    ) -> list[np.ndarray]:
         shape = (self.writer.height, self.writer.width, 3)
         coded = []
         for image in images:
             image = image if prepare is None else prepare(image)
-            assert image.shape == shape and image.dtype == np.uint8, f"{self._run}: image {image.shape} {image.dtype}, reel {shape}"
+            assert image.shape == shape and image.dtype == np.uint8, (
+                f"{self._run}: image {image.shape} {image.dtype}, reel {shape}"
+            )
             options = (cv2.IMWRITE_JPEG_QUALITY, self.writer.quality)
             done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
             assert done
@@ -454,7 +494,9 @@ def _read_header(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}/reel.json: cannot be read ({error!r}); {_remedy(path)}") from None
     if not isinstance(version, int) or not 1 <= version <= SCHEMA:
-        raise UserError(f"{path}/reel.json: schema = {version!r}, but this roadcast reads 1 to {SCHEMA}; install a newer roadcast")
+        raise UserError(
+            f"{path}/reel.json: schema = {version!r}, but this roadcast reads 1 to {SCHEMA}; install a newer roadcast"
+        )
     for past in range(version, SCHEMA):
         header = MIGRATIONS[past](header)
     return cast(dict[str, Any], header)
@@ -491,7 +533,11 @@ def _join_signal(name: str, arrays: list[dict[str, np.ndarray]], views: int) -> 
 def _first_difference(begun: dict[str, Any], now: dict[str, Any], prefix: str = "") -> str:
     for key in begun.keys() | now.keys():
         was, is_ = begun.get(key), now.get(key)
-        if isinstance(was, dict) and isinstance(is_, dict) and (found := _first_difference(was, is_, f"{prefix}{key}.")):
+        if (
+            isinstance(was, dict)
+            and isinstance(is_, dict)
+            and (found := _first_difference(was, is_, f"{prefix}{key}."))
+        ):
             return found
         if was != is_ and json.dumps(was) != json.dumps(is_):
             return f"{prefix}{key} = {was!r}, now {is_!r}"

@@ -50,7 +50,7 @@ def line_chart(
         return " ".join(f"{px(a)},{py(b)}" for a, b in zip(x, y))
 
     parts = []
-    for value in _log_ticks(low, high) if log_y else ticks(low, high, 5):
+    for value in _log_ticks(low, high) if log_y else ticks(low, high, 6):
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{py(value)}" y2="{py(value)}"/>')
         parts.append(f'<text x="{LEFT - 7}" y="{py(value)}" dy="4" text-anchor="end">{_label(value)}</text>')
     for value in x_ticks if x_ticks is not None else ticks(left, right, 6):

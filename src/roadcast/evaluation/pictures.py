@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from roadcast.evaluation.video_io import enlarge, stack, strip
+from roadcast.evaluation.video_io import GAP_GREY, enlarge, stack, strip
 
 ROWS = {"real": "real", "model": "generated", "reconstruction": "tokenizer"}
 ANIMATION_WIDTH = 256
@@ -45,6 +45,6 @@ def animation_frames(shown: Shown) -> list[np.ndarray]:
 
 def _pair(real_HWC: np.ndarray, made_HWC: np.ndarray, passed: float, context: bool) -> np.ndarray:
     both = strip([enlarge(real_HWC, ANIMATION_WIDTH), enlarge(made_HWC, ANIMATION_WIDTH)], gap=6)
-    bar = np.full((4, both.shape[1], 3), 255, dtype=np.uint8)
+    bar = np.full((4, both.shape[1], 3), GAP_GREY, dtype=np.uint8)
     bar[:, : round(passed * both.shape[1])] = REAL_COLOUR if context else IMAGINED_COLOUR
     return np.concatenate([both, bar])

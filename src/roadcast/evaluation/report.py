@@ -168,8 +168,9 @@ def _drift(result: "Result") -> str:
         for kind, text in COLLAPSES.items()
     )
     return (
-        f"<section><h2>Drift</h2><p>Every frame of the rollout, with the least-squares slope. {_legend(SYSTEMS)}</p>"
-        f'<div class="charts">{"".join(figures)}</div><h3>Collapse</h3><p>Share of clips whose last quarter is</p>'
+        f"<section><h2>Drift</h2><p>Every frame of the rollout, with the least-squares slope.</p>"
+        f'<p class="keys">{_legend(SYSTEMS)}</p>'
+        f'<div class="charts">{"".join(figures)}</div><h3>Collapse</h3><p>Share of rollouts whose last quarter is, by the real frames:</p>'
         '<div class="scroll"><table class="collapse"><thead><tr><th></th><th>model</th><th>last frame repeated</th>'
         f"</tr></thead><tbody>{rows}</tbody></table></div></section>"
     )

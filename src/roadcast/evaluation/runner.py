@@ -11,7 +11,7 @@ from roadcast.data.store import Reel
 from roadcast.evaluation.metrics.catalogue import LIKENESS, METRICS, RATIOS
 from roadcast.evaluation.metrics.drift import COLLAPSES, collapse, slope
 from roadcast.evaluation.metrics.floors import SYSTEMS, copy_last, partner
-from roadcast.evaluation.metrics.flow import motion_of_each
+from roadcast.evaluation.metrics.flow import motion, of_each
 from roadcast.evaluation.metrics.statistics import Estimate, mean_estimate, ratio_estimate
 from roadcast.evaluation.pictures import Shown
 from roadcast.evaluation.protocol import Protocol, World, make_protocol, read_clips
@@ -92,7 +92,7 @@ def evaluate(
             compared = unrelated[:, context:] if system == "real" else video[:, 1:]
             scores["psnr"][system][rows], scores["ssim"][system][rows] = likeness(compared, frames[:, context:])
             scores["sharpness"][system][rows] = sharpness(video[:, 1:])
-            moved = motion_of_each((frames if system == "real" else video).cpu().numpy())
+            moved = of_each(motion, (frames if system == "real" else video).cpu().numpy())
             for i, m in enumerate(moved):
                 scores["motion"][system][at + i] = m.magnitude[-horizon:]
                 scores["warp_error"][system][at + i] = m.warp_error[-horizon:]
@@ -140,8 +140,9 @@ def evaluate(
 
 def likeness(frames_BFHWC: Tensor, true_BFHWC: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """PSNR and SSIM of every frame against the true one, uint8 in, two arrays [B, F]."""
-    a, b = frames_BFHWC.float() / 255, true_BFHWC.float() / 255
-    return psnr(a, b).cpu().numpy(), ssim(a, b).cpu().numpy()
+    pairs = [(a.float() / 255, b.float() / 255) for a, b in zip(frames_BFHWC, true_BFHWC, strict=True)]
+    scores = [torch.stack([metric(a, b) for a, b in pairs]).cpu().numpy() for metric in (psnr, ssim)]
+    return scores[0], scores[1]
 
 
 def sharpness(frames_BFHWC: Tensor) -> np.ndarray:

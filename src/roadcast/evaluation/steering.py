@@ -8,7 +8,7 @@ import torch
 
 from roadcast.data.actions import ACTIONS
 from roadcast.data.store import Reel
-from roadcast.evaluation.metrics.flow import motion_of_each
+from roadcast.evaluation.metrics.flow import lateral_motion, of_each
 from roadcast.evaluation.metrics.statistics import (
     Estimate,
     correlation_estimate,
@@ -138,7 +138,7 @@ def steering_test(
             actions[:, protocol.context :, column] = command
             made = world.imagine(context, actions.clone(), known.clone(), protocol.seeds(part), protocol.steps)
             videos = torch.cat([context[:, -1:], made.cpu()], dim=1).numpy()
-            flow[at : at + len(part), c] = [m.lateral.mean() for m in motion_of_each(videos)]
+            flow[at : at + len(part), c] = [moved.mean() for moved in of_each(lateral_motion, videos)]
             pictures.append(videos)
             if progress:
                 progress("steering", at * len(SWEEP) + (c + 1) * len(part), contexts * len(SWEEP))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+GAP_GREY = 40  # between frames: seen on a light page and quiet on a dark one
+
 
 def encode(image_HWC: np.ndarray, extension: str, *params: int) -> bytes:
     """An RGB uint8 image as the bytes of a file of that type (".png", ".jpg", ".webp")."""
@@ -21,7 +23,7 @@ def encode_jpeg(image_HWC: np.ndarray) -> bytes:
 
 
 def strip(frames_FHWC: Sequence[np.ndarray], gap: int = 2) -> np.ndarray:
-    """Frames side by side in one white-gapped image."""
+    """Frames side by side in one image."""
     return _join(frames_FHWC, gap, axis=1)
 
 
@@ -76,6 +78,6 @@ def _u24(value: int) -> bytes:
 def _join(images: Sequence[np.ndarray], gap: int, axis: int) -> np.ndarray:
     shape = list(images[0].shape)
     shape[axis] = gap
-    space = np.full(shape, 255, dtype=np.uint8)
+    space = np.full(shape, GAP_GREY, dtype=np.uint8)
     pieces = [piece for image in images for piece in (space, image)][1:]
     return np.concatenate(pieces, axis=axis)

@@ -15,11 +15,11 @@ def psnr(a: Tensor, b: Tensor, data_range: float = 1.0) -> Tensor:
     Args:
         a, b: floating images [..., H, W, C] of one shape.
         data_range: largest value minus smallest value an image may have.
-    Returns: [...], one value per image.
+    Returns: [...], one value per image, float32 or float64.
     Raises: ValueError when the shapes differ or the images are not floating point.
     """
     _check(a, b)
-    error = (a - b).square().mean(dim=(-3, -2, -1)) / data_range**2
+    error = (a - b).to(torch.promote_types(a.dtype, torch.float32)).square().mean(dim=(-3, -2, -1)) / data_range**2
     return -10.0 * error.clamp_min(10.0 ** (-PSNR_CAP_DB / 10.0)).log10()
 
 
@@ -36,23 +36,25 @@ def ssim(a: Tensor, b: Tensor, data_range: float = 1.0, window: int = 11, sigma:
         data_range: largest value minus smallest value an image may have.
         window: side of the square window in pixels, odd.
         sigma: standard deviation of the Gaussian weights in pixels.
-    Returns: [...], one value per image.
+    Returns: [...], one value per image, float32 or float64.
     Raises: ValueError when the shapes differ, the images are not floating point or are smaller than the window.
     """
     _check(a, b)
     *lead, height, width, channels = a.shape
     if window % 2 == 0 or min(height, width) < window:
         raise ValueError(f"ssim: window {window} must be odd and fit into images of {height}x{width} pixels")
-    a_N1HW, b_N1HW = (x.movedim(-1, -3).reshape(-1, 1, height, width) for x in (a, b))
-    offset = torch.arange(window, dtype=a.dtype, device=a.device) - window // 2
-    weight = torch.softmax(-0.5 * (offset / sigma).square(), dim=0)
-
-    def blur(x_N1HW: Tensor) -> Tensor:
-        return F.conv2d(F.conv2d(x_N1HW, weight.view(1, 1, 1, -1)), weight.view(1, 1, -1, 1))
-
-    mean_a, mean_b = blur(a_N1HW), blur(b_N1HW)
-    variance = blur(a_N1HW.square() + b_N1HW.square()) - mean_a.square() - mean_b.square()  # of a plus of b
-    covariance = blur(a_N1HW * b_N1HW) - mean_a * mean_b
+    # Depth-wise, in full precision whatever surrounds us: E[x^2] - E[x]^2 does not survive bfloat16 or TF32.
+    dtype = torch.promote_types(a.dtype, torch.float32)
+    a_NCHW, b_NCHW = (x.to(dtype).movedim(-1, -3).reshape(-1, channels, height, width) for x in (a, b))
+    moments = [a_NCHW, b_NCHW, a_NCHW.square() + b_NCHW.square(), a_NCHW * b_NCHW]
+    offset = torch.arange(window, dtype=dtype, device=a.device) - window // 2
+    weight = torch.softmax(-0.5 * (offset / sigma).square(), dim=0).expand(len(moments) * channels, 1, window)
+    with torch.autocast(a.device.type, enabled=False):
+        blurred = F.conv2d(torch.cat(moments, dim=1), weight.unsqueeze(-2), groups=len(weight))
+        blurred = F.conv2d(blurred, weight.unsqueeze(-1), groups=len(weight))
+    mean_a, mean_b, square, product = blurred.chunk(len(moments), dim=1)
+    variance = square - mean_a.square() - mean_b.square()  # of a plus of b
+    covariance = product - mean_a * mean_b
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     luminance = (2 * mean_a * mean_b + c1) / (mean_a.square() + mean_b.square() + c1)
     structure = (2 * covariance + c2) / (variance + c2)

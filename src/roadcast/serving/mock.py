@@ -1,44 +1,38 @@
-"""A session without a model (moving test picture for now)."""
+"""A session without a model: toyroad itself, driven live. For the page, its tests and measurements of the server."""
 
-import copy
-
-import cv2
 import numpy as np
+
+from roadcast.data.toyroad import ToyWorld
+from roadcast.data.toyroad.weather import WEATHERS
 
 
 class MockSession:
+    """One driver's toyroad; a scene is a weather, and the seed lays the road.
+
+    `height` and `width` in pixels, `fps` in Hz; raises `UserError` for what toyroad cannot draw.
+    """
+
     actions = ("steer", "throttle", "brake")
 
-    def __init__(self, height=128, width=256, fps=20.0):
+    def __init__(self, height: int = 256, width: int = 512, fps: float = 20.0):
         self.height, self.width, self.fps = height, width, fps
-        self.scenes = ["Road 1", "Road 2", "Road 3"]
+        self.scenes = list(WEATHERS)
         self.reset()
 
-    def reset(self, scene=0, seed=0):
-        self._x, self._s, self._v = scene * 0.2, 0.0, 5.0
-        return self._draw()
+    def reset(self, scene: int = 0, seed: int = 0) -> np.ndarray:
+        """The first frame, HWC RGB uint8, of scene number `scene`."""
+        self._world = ToyWorld(seed, self.height, self.width, self.fps, weather=self.scenes[scene])
+        return self._world.render()
 
-    def step(self, action):
-        self._x += action["steer"] * 0.05
-        self._v = max(0, self._v + action["throttle"] - action["brake"])
-        self._s += self._v / self.fps
-        return self._draw()
+    def step(self, action: dict[str, float]) -> np.ndarray:
+        """The next frame, HWC RGB uint8, under steer, throttle and brake; one left out is 0."""
+        self._world.step(*(action.get(name, 0.0) for name in self.actions))
+        return self._world.render()
 
-    def _draw(self):
-        h, w = self.height, self.width
-        im = np.full((h, w, 3), (130, 170, 210), np.uint8)
-        im[h // 2:] = (90, 110, 80)
-        c = w / 2 + self._x * w
-        cv2.fillPoly(im, [np.array([[c - 4, h // 2], [c + 4, h // 2], [w * .9, h], [w * .1, h]], np.int32)], (80, 80, 85))
-        for k in range(8):
-            z = 1 + (k - self._s / 2 % 1) * 1.5
-            if z > 0.5:
-                y = int(h / 2 + h / 2 / z)
-                cv2.circle(im, (int(w / 2 + (c - w / 2) * (1 - 1 / z)), y), max(1, int(6 / z)), (240, 240, 230), -1)
-        return im
+    def snapshot(self) -> ToyWorld:
+        """The world as it is now, untouched by later steps."""
+        return self._world.copy()
 
-    def snapshot(self):
-        return copy.copy(self.__dict__)
-
-    def restore(self, snapshot):
-        self.__dict__.update(snapshot)
+    def restore(self, snapshot: ToyWorld) -> None:
+        """Go on from `snapshot`, which stays as it is and can be gone back to again."""
+        self._world = snapshot.copy()

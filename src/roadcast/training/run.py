@@ -42,6 +42,7 @@ def train(
     reel = Reel(config.data.reel)
     check_reel(reel, config)
     begin(config, folder)
+    torch.manual_seed(config.seed)
     world = World(config).to(device)
     for name, stage in config.train.items():
         done = folder / name / "world"
@@ -67,7 +68,6 @@ def train_stage(
 ) -> None:
     """Train one stage in `folder`/`name`."""
     config = world.config
-    torch.manual_seed(config.seed)
     objective = build_objective(stage.objective, world, stage.options)
     latents = None
     if objective.reads == "latents" and config.tokenizer.time_stride == 1:

@@ -1,4 +1,4 @@
-"""The loop that drives one session for one client: step in time with the world, send the newest frame when there is credit.
+"""The loop that drives one session for one client: step at the world's pace, send the newest frame there is credit for.
 
 Two tasks share one slot. The stepper fills it, the sender empties it, and a frame that found no credit is replaced by
 the next: a slow client misses frames but never sees an old one. The model has one thread and the encoder another, so
@@ -67,7 +67,8 @@ class World:
 
 
 def _jpeg(frame_HWC: np.ndarray) -> bytes:
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    bgr_HWC = cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", bgr_HWC, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     assert done
     return data.tobytes()
 
@@ -106,9 +107,8 @@ class Driver:
             case Credit():
                 self._credit = min(self._credit + message.frames, MAX_CREDIT)
             case Reset():
-                scenes = self._world.session.scenes
-                if message.scene >= len(scenes):
-                    raise UserError(f"reset: scene = {message.scene}, but there are {len(scenes)}; use 0 to {len(scenes) - 1}")
+                if message.scene >= (scenes := len(self._world.session.scenes)):
+                    raise UserError(f"reset: scene = {message.scene}, but there are {scenes}; use 0 to {scenes - 1}")
                 self._reset = message
             case Pause():
                 self._paused = message.paused
@@ -135,15 +135,15 @@ class Driver:
             if reset is None and not self._unlimited and (wait := due - clock()) > 0:
                 await asyncio.sleep(wait)
                 continue
-            due = max(due, clock() - period) + period  # one late step is made good, a longer delay is forgotten
+            now = clock()
+            due = min(max(due, now - period), now) + period  # one late step is made good, a longer delay is forgotten
             controls = self._controls
             start_ns = time.monotonic_ns()
             frame_HWC = await (self._world.step(controls) if reset is None else self._world.reset(reset))
             step_ms = (time.monotonic_ns() - start_ns) / 1e6
-            if self._reset is not None:
-                continue  # reset meanwhile: what was computed belongs to a world that is gone
             self._frame_id += 1
-            self._shot = _Shot(frame_HWC, self._frame_id, controls.id if reset is None else 0, start_ns, step_ms, reset is not None)
+            action_id = controls.id if reset is None else 0
+            self._shot = _Shot(frame_HWC, self._frame_id, action_id, start_ns, step_ms, first=reset is not None)
             if self._unsent_since is None:
                 self._unsent_since = clock()
             self._changed.set()

@@ -19,7 +19,7 @@ Server to client, text: {"type": "error", "message": ...}, the answer to a messa
 
 Client to server, text, one JSON object a message:
 
-    {"type": "action", "id": 7, "steer": 0.5, "throttle": 0.2, "brake": 0, "time": 1234.5}   id counts up; time: client ms
+    {"type": "action", "id": 7, "steer": 0.5, "throttle": 0.2, "brake": 0, "time": 1234.5}  id counts up; client ms
     {"type": "credit", "frames": 1}           the client can take so many more frames (1 or 2)
     {"type": "reset", "scene": 0, "seed": 0}  begin anew
     {"type": "pause", "paused": true}         hold or resume the world
@@ -77,14 +77,16 @@ class Frame:
         if len(message) < HEADER.size or message[:2] != MAGIC:
             raise UserError(f"a message of {len(message)} bytes is no frame: it does not begin with {MAGIC!r}")
         if message[2] != VERSION:
-            raise UserError(f"the frame has protocol version {message[2]}, this roadcast reads {VERSION}; use the same on both ends")
+            raise UserError(
+                f"the frame has protocol version {message[2]}, not {VERSION}; use one roadcast on both ends"
+            )
         _, _, flags, *fields = HEADER.unpack_from(message)
         return cls(*fields, first=bool(flags & FIRST), jpeg=bytes(message[HEADER.size :]))
 
 
 @dataclass(frozen=True)
 class Controls:
-    """The message "action": what hands and feet do; steer in [-1, 1], positive left, throttle and brake as in ACTIONS."""
+    """The message "action": what hands and feet do, in the units of ACTIONS; steer is positive left."""
 
     id: int = 0
     steer: float = 0.0
@@ -124,7 +126,13 @@ class Pace:
 
 Message = Controls | Credit | Reset | Pause | Pace
 
-MESSAGES: dict[str, type[Message]] = {"action": Controls, "credit": Credit, "reset": Reset, "pause": Pause, "pace": Pace}
+MESSAGES: dict[str, type[Message]] = {
+    "action": Controls,
+    "credit": Credit,
+    "reset": Reset,
+    "pause": Pause,
+    "pace": Pace,
+}
 
 LIMITS: dict[tuple[type[Message], str], tuple[float, float]] = {
     (Controls, "id"): (1, MAX_ID),
@@ -169,7 +177,7 @@ def parse(text: str) -> Message:
 
 def _checked(kind: type[Message], name: str, key: str, of: object, value: object) -> object:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if of is bool and not isinstance(value, bool) or of is int and type(value) is not int or of is float and not number:
+    if not (number if of is float else type(value) is of):
         raise UserError(f"{name}: {key} = {str(value)[:40]!r} is not of type {of.__name__}")
     if number:
         low, high = LIMITS.get((kind, key), (-math.inf, math.inf))

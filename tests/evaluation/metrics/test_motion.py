@@ -1,8 +1,9 @@
 import cv2
 import numpy as np
 import pytest
+
 from roadcast.evaluation.metrics.drift import collapse, slope
-from roadcast.evaluation.metrics.flow import motion, motion_of_each
+from roadcast.evaluation.metrics.flow import lateral_motion, motion, of_each
 
 RNG = np.random.default_rng(0)
 WALL = cv2.GaussianBlur(RNG.integers(0, 256, (200, 700, 3)).astype(np.float32), (0, 0), 3)
@@ -44,9 +45,10 @@ def test_a_frozen_picture_has_neither_motion_nor_error():
 
 def test_several_videos_at_once_are_each_measured_as_alone():
     videos = [pan(p) for p in (-2, 1, 4)]
-    for video, found in zip(videos, motion_of_each(videos)):
+    for video, found in zip(videos, of_each(motion, videos), strict=True):
         for name in ("lateral", "magnitude", "warp_error"):
             np.testing.assert_array_equal(getattr(found, name), getattr(motion(video), name))
+        np.testing.assert_array_equal(lateral_motion(video), found.lateral)
 
 
 def test_slope_is_a_second():

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from scipy import stats
+
 from roadcast.evaluation.metrics.statistics import (
     correlation_estimate,
     effect_size,
@@ -8,7 +10,6 @@ from roadcast.evaluation.metrics.statistics import (
     sign_flip_p,
     spearman,
 )
-from scipy import stats
 
 
 def test_interval_of_the_mean_is_that_of_the_normal_theory_for_many_clips():

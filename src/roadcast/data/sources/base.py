@@ -32,10 +32,14 @@ class Signal:
     def of(cls, t_ns: np.ndarray, values: np.ndarray) -> "Signal":
         """The signal of samples in any order; of samples at one time the last counts, and samples that are NaN do not."""
         t_ns, values = np.asarray(t_ns, np.int64), np.asarray(values, np.float32)
-        known = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+        known = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
         t_ns, values = t_ns[known][::-1], values[known][::-1]
         t_ns, order = np.unique(t_ns, return_index=True)
         return cls(t_ns, values[order])
+
+    def negative(self) -> "Signal":
+        """The signal with its sign turned."""
+        return Signal(self.t_ns, -self.values)
 
     def at(self, t_ns: np.ndarray, max_gap_ns: float = float("inf")) -> np.ndarray:
         """The signal at times `t_ns` [M], interpolated linearly: float32 [M] or [M, k].

@@ -30,7 +30,7 @@ class DonkeySource:
     and `pilot/angle` and `pilot/throttle` are the commands that were in force.
     """
 
-    cameras = ("front",)
+    cameras: tuple[str, ...] = ("front",)
 
     def __init__(self, tubs: list[Path]):
         self.tubs = tubs
@@ -48,9 +48,13 @@ def _recording(path: Path) -> Recording:
     records, notes = _records(path, texts)
     present = sum(_image(record) in images for record in records)
     if not present:
-        raise UserError(f"{path}: none of the {len(records)} images its catalogs name is there; add the tub's images folder")
+        raise UserError(
+            f"{path}: none of the {len(records)} images its catalogs name is there; add the tub's images folder"
+        )
     if present < len(records):
-        notes.append(f"{path.name}: {len(records) - present} of {len(records)} images are missing; the recording is cut there")
+        notes.append(
+            f"{path.name}: {len(records) - present} of {len(records)} images are missing; the recording is cut there"
+        )
     t_ns = np.array([record["_timestamp_ms"] for record in records], np.int64) * 1_000_000
     steer = np.array([-_command(record, "angle") for record in records])
     throttle = np.array([_command(record, "throttle") for record in records])
@@ -73,13 +77,19 @@ def _records(path: Path, texts: dict[str, str]) -> tuple[list[dict[str, Any]], l
     manifest = [_parse(path, "manifest.json", line) for line in texts["manifest.json"].splitlines() if line.strip()]
     last = manifest[-1] if manifest else None
     if not isinstance(last, dict) or "paths" not in last:
-        raise UserError(f"{path}: manifest.json has no line with \"paths\", so no tub of version 2; convert it with donkeycar's convert_to_tub_v2")
-    notes = [f"{path.name}: {name} is named in manifest.json but missing" for name in last["paths"] if name not in texts]
+        raise UserError(
+            f'{path}: manifest.json has no line with "paths", so no tub of version 2; convert it with donkeycar\'s convert_to_tub_v2'
+        )
+    notes = [
+        f"{path.name}: {name} is named in manifest.json but missing" for name in last["paths"] if name not in texts
+    ]
     lines = [(name, line) for name in last["paths"] for line in texts.get(name, "").splitlines() if line.strip()]
     records = [_parse(path, name, line) for name, line in lines]
     for (name, line), record in zip(lines, records, strict=True):
         if not isinstance(record, dict) or not {"_timestamp_ms", "cam/image_array"} <= record.keys():
-            raise UserError(f"{path}: {name}: a record lacks _timestamp_ms or cam/image_array: {line[:80]!r}; record the tub with a camera and times")
+            raise UserError(
+                f"{path}: {name}: a record lacks _timestamp_ms or cam/image_array: {line[:80]!r}; record the tub with a camera and times"
+            )
     if not records:
         raise UserError(f"{path}: its catalogs hold no records; record some driving first")
     deleted = set(last.get("deleted_indexes", ()))
@@ -88,7 +98,9 @@ def _records(path: Path, texts: dict[str, str]) -> tuple[list[dict[str, Any]], l
         notes.append(f"{path.name}: deleted_indexes flags all {len(records)} records, so it was ignored")
         return records, notes
     if len(kept) < len(records):
-        notes.append(f"{path.name}: {len(records) - len(kept)} of {len(records)} records are deleted in the tub and were left out")
+        notes.append(
+            f"{path.name}: {len(records) - len(kept)} of {len(records)} records are deleted in the tub and were left out"
+        )
     return kept, notes
 
 
@@ -96,7 +108,9 @@ def _parse(path: Path, name: str, line: str) -> Any:
     try:
         return json.loads(line)
     except ValueError as error:
-        raise UserError(f"{path}: {name}: not JSON ({error}): {line[:80]!r}; restore the file or remove the line") from None
+        raise UserError(
+            f"{path}: {name}: not JSON ({error}): {line[:80]!r}; restore the file or remove the line"
+        ) from None
 
 
 def _command(record: dict[str, Any], what: str) -> float:

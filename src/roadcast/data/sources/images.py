@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from roadcast.data.sources.base import IMAGE_SUFFIXES, Recording
+from roadcast.data.sources.base import IMAGE_SUFFIXES, Recording, Signal
 from roadcast.data.sources.signal_files import SUFFIXES, read_image_times, read_signals
 from roadcast.errors import UserError
 
@@ -18,7 +18,7 @@ class ImageSource:
     An image that has no row there is left out; an image that has a row but is missing or unreadable cuts the recording.
     """
 
-    cameras = ("front",)
+    cameras: tuple[str, ...] = ("front",)
 
     def __init__(self, folder: Path, rate: float | None = None, signals: str | Path | None = None, fps: float = 20.0):
         beside = next((p for s in SUFFIXES if (p := folder / f"signals{s}").is_file()), None)
@@ -39,7 +39,9 @@ class ImageSource:
         elif not times.keys() & files.keys():
             raise UserError(f"{self.signals}: no _file of it is in {self.folder}; give the names of the images there")
         elif unnamed := len(files.keys() - times.keys()):
-            notes.append(f"{self.folder.name}: {unnamed} of {len(files)} images have no row in {self.signals.name} and were left out")  # type: ignore[union-attr]
+            notes.append(
+                f"{self.folder.name}: {unnamed} of {len(files)} images have no row in {self.signals} and were left out"
+            )
         moments = sorted((t, natural(name), name) for name, t in times.items())
 
         def frames() -> Iterator[tuple[int, np.ndarray | None]]:
@@ -50,10 +52,12 @@ class ImageSource:
         name = self.folder.resolve().name
         yield Recording(name, name, frames, self._controls(), notes=tuple(notes))
 
-    def _controls(self):
+    def _controls(self) -> dict[str, Signal]:
         return read_signals(self.signals) if self.signals else {}
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
     """A sorting key by which numbers inside a name count as numbers."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.findall(r"\d+|\D+", name)] + [(2, 0, name)]
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.findall(r"\d+|\D+", name)] + [
+        (2, 0, name)
+    ]

@@ -16,18 +16,22 @@ class VideoSource:
     The times of controls are on the video's clock, which for most files is 0 at the first frame.
     """
 
-    cameras = ("front",)
+    cameras: tuple[str, ...] = ("front",)
 
     def __init__(self, files: list[Path], root: Path, rate: float | None = None, signals: str | Path | None = None):
         if signals is not None and len(files) > 1:
-            raise UserError(f"signals = {signals}: one file cannot serve {len(files)} videos; put a .csv of the same stem beside each")
+            raise UserError(
+                f"signals = {signals}: one file cannot serve {len(files)} videos; put a .csv of the same stem beside each"
+            )
         self.files, self.root, self.rate, self.signals = files, root, rate, signals
 
     def recordings(self) -> Iterator[Recording]:
         stems = Counter(path.relative_to(self.root).with_suffix("") for path in self.files)
         for path in self.files:
             inside = path.relative_to(self.root)
-            name = (inside.with_suffix("") if stems[inside.with_suffix("")] == 1 else inside).as_posix().replace("/", "_")
+            name = (
+                (inside.with_suffix("") if stems[inside.with_suffix("")] == 1 else inside).as_posix().replace("/", "_")
+            )
             beside = self.signals or next((p for s in SUFFIXES if (p := path.with_suffix(s)).is_file()), None)
             try:
                 signals = read_signals(Path(beside)) if beside else {}

@@ -1,4 +1,4 @@
-"""Everything of a picture that does not depend on where the ego is: sky panorama, ground texture, light on the ground."""
+"""What of a picture does not depend on where the ego is: sky panorama, ground texture, light on the ground."""
 
 import math
 from functools import cached_property
@@ -14,19 +14,19 @@ TEXEL = 0.4
 TILE = 512
 _COLUMNS = 4096
 _TOP = 0.75
-_ROWS = 224
+_ROWS = 128
 
 
 class Panorama:
-    """The sky and the hills on the horizon, at infinity, as a cylinder: column -azimuth, row tangent of the elevation."""
+    """Sky and hills on the horizon, at infinity, as a cylinder: column -azimuth, row tangent of the elevation."""
 
     def __init__(self, seed: int, weather: Weather, ground: np.ndarray):
         rng = np.random.default_rng([seed, 7])
-        azimuth = -np.arange(_COLUMNS) * 2 * math.pi / _COLUMNS
-        rise = (_TOP * (1 - np.arange(_ROWS) / (_ROWS - 1)))[:, None]
+        azimuth = (-np.arange(_COLUMNS) * 2 * math.pi / _COLUMNS).astype(np.float32)
+        rise = (_TOP * (1 - np.arange(_ROWS) / (_ROWS - 1))).astype(np.float32)[:, None]
         mix = np.clip(rise / 0.5, 0, 1)[..., None] ** 0.6
         image = weather.haze * (1 - mix) + weather.zenith * mix
-        image = np.repeat(image, _COLUMNS, axis=1)
+        image = np.repeat(image.astype(np.float32), _COLUMNS, axis=1)
         image += self._glow(weather, azimuth, rise)
         cover = self._clouds(rng, weather.cover)
         cover *= np.clip(rise / 0.12, 0, 1)
@@ -58,11 +58,11 @@ class Panorama:
         cosine = np.clip(cosine + scale * rise * weather.sun[2], -1, 1)
         angle = np.arccos(cosine)
         shine = np.clip((0.055 - angle) / 0.012, 0, 1) + 0.42 * np.exp(-angle / 0.16)
-        return shine[..., None] * weather.sun_colour * (0.9 if weather.sun_colour.any() else 0.0)
+        return shine.astype(np.float32)[..., None] * (0.9 * weather.sun_colour).astype(np.float32)
 
     @staticmethod
     def _clouds(rng: np.random.Generator, cover: float) -> np.ndarray:
-        field = np.zeros((_ROWS, _COLUMNS))
+        field = np.zeros((_ROWS, _COLUMNS), dtype=np.float32)
         for octave, weight in ((16, 1.0), (40, 0.6), (96, 0.32), (220, 0.16)):
             grid = rng.standard_normal((max(4, octave // 4), octave)).astype(np.float32)
             grid = np.concatenate((grid[:, -2:], grid, grid[:, :2]), axis=1)
@@ -145,6 +145,7 @@ class CameraBackdrop:
         lamp = weather.headlight(POSITION[0] + c * depth - s * side, s * depth + c * side)
         light = weather.ambient + weather.diffuse * weather.sun[2] + lamp
         fade = weather.fade(np.hypot(depth, side))[..., None]
+        self.flat = np.broadcast_to(_bytes(backdrop.ground), (*depth.shape, 3)).copy()
         self.light, self.haze = _bytes(128 * light * (1 - fade)), _bytes(weather.haze * fade)
 
     def draw_sky(self, image: np.ndarray, yaw: float) -> None:

@@ -25,6 +25,7 @@ def depth(view: View, groups: list[Solids]) -> np.ndarray:
     normal_F3 = seen.normals_F3 @ view.rotation
     plane_F3 = normal_F3 / (seen.offsets_F - seen.normals_F3 @ view.position)[:, None]
     plane = plane_F3[face]
-    inverse = plane[:, 0] * ((u - camera.cx) / camera.focal) + plane[:, 1] * ((v - camera.cy) / camera.focal) + plane[:, 2]
+    right, down = (u - camera.cx) / camera.focal, (v - camera.cy) / camera.focal
+    inverse = plane[:, 0] * right + plane[:, 1] * down + plane[:, 2]
     result[v, u] = 1.0 / np.maximum(inverse, 1e-4)
     return result

@@ -9,6 +9,7 @@ from roadcast.data.toyroad.vehicle import FRONT, REAR, coasting, wheel_limit
 from roadcast.data.toyroad.world import ToyWorld
 
 _EVENTS = ("left lane", "verge", "wrong steer", "weave", "stop", "speed")
+_SECONDS = {"wrong steer": (0.3, 1.0), "weave": (1.5, 4.0), "stop": (3.0, 5.0), "verge": (4.0, 7.0)}
 
 
 class Driver:
@@ -34,6 +35,7 @@ class Driver:
         self._until = 0.0
         self._next = rng.uniform(1.0, 4.0)
         self._strength = 0.0
+        self._verge = 0.0
         self._time = 0.0
         self._target = -LANE / 2
         self._pedal = 0.3
@@ -44,8 +46,9 @@ class Driver:
         self._time += dt
         self._choose()
         road, speed = world.road, world.speed
-        aim = {"left lane": LANE / 2, "verge": self._strength * 6.5}.get(self._event, -LANE / 2 + self._bias)
-        self._target += max(-1.6 * dt, min(1.6 * dt, aim - self._target))
+        aim = {"left lane": LANE / 2, "verge": self._verge}.get(self._event, -LANE / 2 + self._bias)
+        sidle = (3.0 if self._event == "verge" else 1.6) * dt
+        self._target += max(-sidle, min(sidle, aim - self._target))
         steer = self._pursue(world, road, speed)
         kick = math.sqrt(2 * dt / self._tau)
         self._noise += -self._noise * dt / self._tau + self._sigma * kick * self._rng.standard_normal()
@@ -60,12 +63,13 @@ class Driver:
     def _choose(self) -> None:
         rng = self._rng
         if self._event and self._time > self._until:
-            self._event, self._next = "", self._time + rng.uniform(1.5, 6.0)
+            self._event, self._next = "", self._time + rng.uniform(1.0, 4.0)
         elif not self._event and self._time > self._next:
-            self._event = str(rng.choice(_EVENTS, p=[0.16, 0.14, 0.28, 0.16, 0.12, 0.14]))
-            low, high = {"wrong steer": (0.3, 1.0), "weave": (1.5, 4.0), "stop": (3.0, 5.0)}.get(self._event, (2.5, 6.0))
+            self._event = str(rng.choice(_EVENTS, p=[0.16, 0.22, 0.28, 0.14, 0.08, 0.12]))
+            low, high = _SECONDS.get(self._event, (2.5, 6.0))
             self._until = self._time + rng.uniform(low, high)
             self._strength = rng.choice((-1.0, 1.0)) * rng.uniform(0.3, 1.0)
+            self._verge = rng.uniform(5.0, 8.0) * rng.choice((-1.0, 1.0), p=[0.7, 0.3])
             if self._event == "speed":
                 self._pace = rng.uniform(4.5, 14.5)
 

@@ -1,4 +1,4 @@
-"""What a view sees of the solids, as screen polygons from far to near; pixels and depth are both filled from this list."""
+"""What a view sees of the solids, as screen polygons from far to near: pixels and depth are filled from one list."""
 
 import math
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from roadcast.data.toyroad.weather import FAR
 SHIFT = 4
 """Fractional bits of the screen coordinates handed to OpenCV."""
 _DETAIL_FAR = 70.0
+_FOUND = ("corners", "counts", "normal", "offset", "albedo", "glow", "detail", "power")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def visible_faces(view: View, groups: list[Solids]) -> Seen:
     enters and leaves a circle is that power), so no nearer thing is ever painted over by a farther one. For cars in
     neighbouring lanes, all of one radius, the sorting lines are the bisectors between them, which separate them too.
     """
-    found: dict[str, list] = {name: [] for name in ("corners", "counts", "normal", "offset", "albedo", "glow", "detail", "power")}
+    found: dict[str, list] = {name: [] for name in _FOUND}
     forward, right = view.rotation[:2, 2], view.rotation[:2, 0]
     slope = 0.5 * view.camera.width / view.camera.focal
     widen = math.hypot(1.0, slope)
@@ -67,21 +68,18 @@ def visible_faces(view: View, groups: list[Solids]) -> Seen:
     corners_FK3 = all_of["corners"][order]
     points_FK3 = (corners_FK3.reshape(-1, 3) - view.position) @ view.rotation
     points_FK3 = points_FK3.reshape(corners_FK3.shape)
-    z_FK = points_FK3[..., 2]
-    near_F = z_FK.min(axis=1) < NEAR
-    safe_FK3 = points_FK3.copy() if near_F.any() else points_FK3
-    if near_F.any():
-        safe_FK3[near_F, :, 2] = np.maximum(safe_FK3[near_F, :, 2], NEAR)
-    uv_FK2 = view.to_pixels(safe_FK3)
-    inside_F = near_F & (z_FK.max(axis=1) > NEAR)
-    camera = view.camera
-    low_F2, high_F2 = uv_FK2.min(axis=1), uv_FK2.max(axis=1)
-    shown_F = (high_F2[:, 0] > -1) & (low_F2[:, 0] < camera.width) & (high_F2[:, 1] > -1)
+    points_KF3 = np.ascontiguousarray(points_FK3.swapaxes(0, 1))
+    z_KF = points_KF3[..., 2]
+    near_F, beyond_F = z_KF.min(axis=0) < NEAR, z_KF.max(axis=0) > NEAR
+    np.maximum(z_KF, NEAR, out=z_KF)
+    uv_KF2 = view.to_pixels(points_KF3)
+    low_F2, high_F2 = uv_KF2.min(axis=0), uv_KF2.max(axis=0)
     size_F2 = high_F2 - low_F2
+    shown_F = (high_F2[:, 0] > -1) & (low_F2[:, 0] < view.camera.width) & (high_F2[:, 1] > -1)
     shown_F &= np.where(all_of["detail"][order], size_F2.min(axis=1) > 0.7, size_F2.max(axis=1) > 0.5)
-    inside_F |= ~near_F & shown_F
+    inside_F = np.where(near_F, beyond_F, shown_F)
     chosen = np.flatnonzero(inside_F)
-    fixed_FK2 = to_fixed(uv_FK2[chosen])
+    fixed_FK2 = np.ascontiguousarray(to_fixed(uv_KF2[:, chosen].swapaxes(0, 1)))
     counts = all_of["counts"][order][chosen].tolist()
     polygons = [polygon[:n] for polygon, n in zip(fixed_FK2, counts)]
     for i in np.flatnonzero(near_F[chosen]):

@@ -17,8 +17,10 @@ RADAR_RANGE = 120.0
 RADAR_HALF_ANGLE = math.radians(60)
 
 
-def cast(solids: Solids, origin_3: np.ndarray, azimuth_A: np.ndarray, tangent_E: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First hits of rays (cos a, sin a, t) from `origin_3`: horizontal ranges [A, E] (inf: none) and owners [A, E] (-1).
+def cast(
+    solids: Solids, origin_3: np.ndarray, azimuth_A: np.ndarray, tangent_E: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """First hits of rays (cos a, sin a, t): horizontal ranges [A, E] (m; inf: none) and owners [A, E] (-1: none).
 
     A ray is inside a convex part between the last plane it enters through and the first it leaves through.
     """
@@ -26,7 +28,8 @@ def cast(solids: Solids, origin_3: np.ndarray, azimuth_A: np.ndarray, tangent_E:
     ranges, owners = np.full(shape, np.inf), np.full(shape, -1)
     to_O2 = solids.centre_O2 - origin_3[:2]
     distance_O = np.hypot(to_O2[:, 0], to_O2[:, 1])
-    half_O = np.where(distance_O > solids.radius_O, np.arcsin(np.clip(solids.radius_O / np.maximum(distance_O, 1e-9), 0, 1)), math.pi)
+    share_O = np.clip(solids.radius_O / np.maximum(distance_O, 1e-9), 0, 1)
+    half_O = np.where(share_O < 1, np.arcsin(share_O), math.pi)
     off_AO = np.arctan2(to_O2[:, 1], to_O2[:, 0])[None] - azimuth_A[:, None]
     hit_AO = np.abs((off_AO + math.pi) % (2 * math.pi) - math.pi) <= half_O
     beam, part = np.nonzero(hit_AO[:, solids.owner_P])
@@ -63,7 +66,9 @@ def lidar(solids: Solids, pose: tuple[float, float, float]) -> np.ndarray:
     return (points + LIDAR).astype(np.float32)
 
 
-def radar(solids: Solids, velocity_O2: np.ndarray, pose: tuple[float, float, float], speed: tuple[float, float, float]) -> np.ndarray:
+def radar(
+    solids: Solids, velocity_O2: np.ndarray, pose: tuple[float, float, float], speed: tuple[float, float, float]
+) -> np.ndarray:
     """Returns [R, 3] float32 of things in plain sight: range (m), azimuth (rad, positive left), radial speed (m/s).
 
     The range is that of the surface on the ray to the thing's centre. The radial speed is (v_thing - v_radar) . e,

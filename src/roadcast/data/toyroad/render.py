@@ -28,7 +28,7 @@ def render(
     image = np.empty((camera.height, camera.width, 3), dtype=np.uint8)
     constant.draw_sky(image, view.yaw)
     ground = image[constant.horizon :]
-    ground[:] = np.rint(np.clip(backdrop.ground, 0, 255))
+    ground[:] = constant.flat
     _road(image, view, course, s)
     gain = constant.ground_gain(view)
     _shadows(gain, constant.horizon, view, weather, standing, cars)
@@ -78,15 +78,13 @@ def _road(image: np.ndarray, view: View, course: Course, s: float) -> None:
         cv2.fillPoly(image, [np.concatenate((fixed_LN2[a], fixed_LN2[b, ::-1]))], colour, cv2.LINE_AA, SHIFT)
     first = -(-(here - 60) // _PERIOD) * _PERIOD
     starts = np.arange(first, here + 60, _PERIOD)
-    quads = []
-    for part in range(_DASH):
-        ends = np.stack((starts + part, starts + part + 1), axis=1).reshape(-1)
-        centre, normal = course.samples(ends)
-        pairs = np.zeros((len(ends), 2, 3))
-        pairs[..., :2] = centre[:, None] + np.array([0.11, -0.11])[:, None] * normal[:, None]
-        pairs = view.to_camera(pairs).reshape(-1, 4, 3)[:, [0, 1, 3, 2]]
-        quads.append(pairs[pairs[..., 2].min(axis=1) > NEAR])
-    fixed = to_fixed(view.to_pixels(np.concatenate(quads)))
+    ends = (starts[:, None] + np.arange(_DASH + 1)).reshape(-1)
+    centre_N2, normal_N2 = course.samples(ends)
+    sides = np.zeros((len(ends), 2, 3))
+    sides[..., :2] = centre_N2[:, None] + np.array([0.11, -0.11])[:, None] * normal_N2[:, None]
+    sides = view.to_camera(sides).reshape(len(starts), _DASH + 1, 2, 3)
+    quads = np.stack((sides[:, :-1, 0], sides[:, :-1, 1], sides[:, 1:, 1], sides[:, 1:, 0]), axis=2).reshape(-1, 4, 3)
+    fixed = to_fixed(view.to_pixels(quads[quads[..., 2].min(axis=1) > NEAR]))
     u = fixed[..., 0]
     fixed = fixed[(u.max(axis=1) > 0) & (u.min(axis=1) < image.shape[1] << SHIFT)]
     if len(fixed):
@@ -104,13 +102,13 @@ def _strips_to_near(points_LN3: np.ndarray) -> np.ndarray | None:
     points, z, ahead = points_LN3[:, keep].copy(), z[:, keep], ahead[:, keep]
     if ahead.all():
         return points
-    for line, i in np.argwhere(~ahead):
-        for j in (i + 1, i - 1):
-            if 0 <= j < z.shape[1] and ahead[line, j]:
-                f = (NEAR - z[line, i]) / (z[line, j] - z[line, i])
-                points[line, i] += f * (points_LN3[line, keep.start + j] - points[line, i])
-                break
-        points[line, i, 2] = NEAR
+    for j in (-1, 1):
+        beside = np.roll(points_LN3[:, keep], -j, axis=1)
+        cut = ~ahead & (np.roll(ahead, -j, axis=1))
+        cut[:, -1 if j == 1 else 0] = False
+        f = (NEAR - z[cut]) / (beside[cut, 2] - z[cut])
+        points[cut] = points_LN3[:, keep][cut] + f[:, None] * (beside[cut] - points_LN3[:, keep][cut])
+    points[~ahead, 2] = NEAR
     return points
 
 

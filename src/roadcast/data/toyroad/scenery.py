@@ -66,10 +66,13 @@ class Scenery:
                 if k not in self._chunks:
                     self._chunks[k] = self._furnish(k)
             chunks = [self._chunks[k] for k in near]
-            self._around = here, Standing(
-                join([chunk.solids for chunk in chunks]),
-                np.concatenate([chunk.shadows_OK2 for chunk in chunks]),
-                np.concatenate([chunk.shadow_counts_O for chunk in chunks]),
+            self._around = (
+                here,
+                Standing(
+                    join([chunk.solids for chunk in chunks]),
+                    np.concatenate([chunk.shadows_OK2 for chunk in chunks]),
+                    np.concatenate([chunk.shadow_counts_O for chunk in chunks]),
+                ),
             )
         return self._around[1]
 
@@ -101,7 +104,8 @@ class Scenery:
                 continue
             if any(math.hypot(t.centre_O2[0, 0] - x, t.centre_O2[0, 1] - y) < r + t.radius_O[0] + 0.1 for t in placed):
                 continue
-            turn = 0.0 if kind in (things.house, things.block, things.sign, things.post) else rng.uniform(0, 2 * math.pi)
+            aligned = kind in (things.house, things.block, things.sign, things.post)
+            turn = 0.0 if aligned else rng.uniform(0, 2 * math.pi)
             if kind is things.lamp:
                 turn = 0.0 if lateral < 0 else math.pi
             placed.append(thing.moved(np.array([[x, y, theta + turn]])))
@@ -112,7 +116,7 @@ class Scenery:
 
 
 def shadow(corners_FK3: np.ndarray, throw_2: np.ndarray) -> np.ndarray:
-    """Convex outline [M, 2] of the ground shadow of a thing; the sun shifts a point at height z by z * `throw_2` (m)."""
+    """Convex outline [M, 2] of a thing's ground shadow; the sun shifts a point at height z by z * `throw_2` (m)."""
     flat = corners_FK3[..., :2] + throw_2 * corners_FK3[..., 2:]
     return cv2.convexHull(flat.reshape(-1, 2).astype(np.float32))[:_HULL, 0]
 

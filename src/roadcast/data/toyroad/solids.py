@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -120,7 +121,7 @@ class Builder:
 
 
 def box(x0: float, x1: float, y0: float, y1: float, z0: float, z1: float, taper: float = 0.0) -> list:
-    """Faces of a box, in m: front (x1), back, left (y1), right, top, bottom; its top is `taper` metres smaller each side."""
+    """Faces of a box, in m: front (x1), back, left (y1), right, top, bottom; its top is `taper` smaller each side."""
     b = [(x0, y0, z0), (x1, y0, z0), (x1, y1, z0), (x0, y1, z0)]
     t = [(x0 + taper, y0 + taper, z1), (x1 - taper, y0 + taper, z1)]
     t += [(x1 - taper, y1 - taper, z1), (x0 + taper, y1 - taper, z1)]
@@ -133,13 +134,13 @@ def rings(levels: list[tuple[float, float]], sides: int = 6) -> list:
     angles = np.arange(sides) * 2 * math.pi / sides
     hoops = [np.stack((r * np.cos(angles), r * np.sin(angles), np.full(sides, z)), axis=1) for z, r in levels]
     faces = [hoops[0], hoops[-1]]
-    for low, high in zip(hoops, hoops[1:]):
+    for low, high in pairwise(hoops):
         faces += [np.stack((low[i], low[i - 1], high[i - 1], high[i])) for i in range(sides)]
     return faces
 
 
 def within(polygon, across: tuple[float, float], up: tuple[float, float]) -> np.ndarray:
-    """The part of a quadrilateral (corners low left, low right, high right, high left) between fractions of its sides."""
+    """The part of a quadrilateral (low left, low right, high right, high left) between fractions of its sides."""
     a, b, c, d = np.asarray(polygon, dtype=np.float64)[:4]
     corners = []
     for f, g in ((across[0], up[0]), (across[1], up[0]), (across[1], up[1]), (across[0], up[1])):
@@ -148,5 +149,8 @@ def within(polygon, across: tuple[float, float], up: tuple[float, float]) -> np.
 
 
 def _normal(polygon: np.ndarray) -> np.ndarray:
-    normal = np.cross(polygon[1] - polygon[0], polygon[2] - polygon[0])
-    return normal / np.linalg.norm(normal)
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = polygon[:3].tolist()
+    bx, by, bz, cx, cy, cz = bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az
+    x, y, z = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
+    length = math.sqrt(x * x + y * y + z * z)
+    return np.array([x / length, y / length, z / length])

@@ -5,9 +5,9 @@ import numpy as np
 from roadcast.data.toyroad.solids import Builder, Solids, box, rings, within
 
 GLASS = (62, 74, 88)
-LAMP = (255, 214, 140)
 CAR_RADIUS = 2.5
-_WALLS = ((226, 214, 190), (206, 180, 146), (188, 110, 86), (214, 206, 202), (170, 184, 190), (232, 196, 128), (150, 90, 74))
+_WALLS = ((226, 214, 190), (206, 180, 146), (188, 110, 86), (214, 206, 202), (170, 184, 190), (232, 196, 128))
+_WHEEL = ((0.15, 0), (0.85, 0), (1, 0.5), (0.8, 1), (0.2, 1), (0, 0.5))
 _ROOFS = ((150, 66, 50), (110, 62, 52), (84, 84, 92), (126, 88, 60))
 _TOWERS = ((170, 176, 184), (196, 190, 180), (140, 150, 164), (184, 160, 140), (120, 128, 138))
 _LEAVES = ((70, 120, 48), (88, 134, 52), (58, 104, 52), (110, 140, 60))
@@ -126,7 +126,7 @@ def sign(rng: np.random.Generator, _: str) -> Solids:
 
 
 def car(rng: np.random.Generator) -> Solids:
-    """A saloon or a van that faces +x; its bounding circle has CAR_RADIUS whatever its size, which sorting relies on."""
+    """A saloon or a van that faces +x; its bounding circle has CAR_RADIUS whatever its size: sorting relies on it."""
     van = rng.random() < 0.3
     a, b = (2.25, 0.95) if van else (rng.uniform(1.95, 2.2), 0.88)
     belt, top = (0.95, 1.95) if van else (0.82, 1.42)
@@ -139,7 +139,7 @@ def car(rng: np.random.Generator) -> Solids:
         build.paint(within(face, (0, 1), (0, 0.22)), (26, 26, 28), outward)
     for face, outward in ((body[2], (0, 1, 0)), (body[3], (0, -1, 0))):
         for left in (0.11, 0.71):
-            wheel = [(left + p * 0.18, 0.62 * q) for p, q in ((0.15, 0), (0.85, 0), (1, 0.5), (0.8, 1), (0.2, 1), (0, 0.5))]
+            wheel = [(left + p * 0.18, 0.62 * q) for p, q in _WHEEL]
             build.paint(np.concatenate([within(face, (p, p), (q, q))[:1] for p, q in wheel]), (20, 20, 22), outward)
     for left in (0.04, 0.76):
         build.paint(within(body[1], (left, left + 0.2), (0.52, 0.78)), (228, 30, 28), (-1, 0, 0), 1.0)
@@ -152,7 +152,8 @@ def car(rng: np.random.Generator) -> Solids:
 
 
 def _pick(rng: np.random.Generator, colours: tuple, spread: float) -> tuple:
-    colour = np.array(colours[rng.integers(len(colours))]) + rng.uniform(-spread, spread) + rng.uniform(-1, 1, 3) * spread / 2
+    colour = np.array(colours[rng.integers(len(colours))]) + rng.uniform(-spread, spread)
+    colour = colour + rng.uniform(-1, 1, 3) * spread / 2
     return tuple(np.clip(colour, 0, 255))
 
 

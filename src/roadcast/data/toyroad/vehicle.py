@@ -17,7 +17,7 @@ _ROLL, _LINEAR, _AIR, _GRASS = 0.15, 0.09, 0.0058, 0.8
 
 @dataclass(frozen=True)
 class VehicleState:
-    """Position x, y (m), yaw (rad, positive left) and speed (m/s) of the centre of gravity; and what the last step did."""
+    """Position x, y (m), yaw (rad, positive left) and speed (m/s) of the centre of gravity; and the last step."""
 
     x: float
     y: float

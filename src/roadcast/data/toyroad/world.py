@@ -23,7 +23,7 @@ from roadcast.errors import UserError
 @dataclass(frozen=True)
 class RoadState:
     """Where the ego is on the road: arc length s (m), lateral offset (m, positive left of the centre line), heading
-    relative to the road's (rad), the road's curvature there (1/m), free distance and speed of the car ahead (m, m/s)."""
+    relative to the road's (rad), its curvature there (1/m), free distance and speed of the car ahead (m, m/s)."""
 
     s: float
     lateral: float
@@ -105,7 +105,7 @@ class ToyWorld:
         return render(view, self._backdrop, self.course, self._s, standing, cars, self.frame)
 
     def depth(self, camera: str = "front") -> np.ndarray:
-        """True depth [H, W] along the camera's optical axis, float32 m; inf where the picture shows sky or far hills."""
+        """True depth [H, W] along the camera's optical axis, float32 m; inf where there is sky or a far hill."""
         return depth(self._view(camera), self._groups())
 
     def lidar(self) -> np.ndarray:
@@ -113,7 +113,7 @@ class ToyWorld:
         return ranges.lidar(join(self._groups()), self._pose2())
 
     def radar(self) -> np.ndarray:
-        """Radar-like returns [R, 3], float32: range (m), azimuth (rad, positive left), radial speed (m/s, closing < 0)."""
+        """Radar-like returns [R, 3], float32: range (m), azimuth (rad, left > 0), radial speed (m/s, closing < 0)."""
         groups = self._groups()
         standing = np.zeros((len(groups[0].radius_O), 2))
         velocity_O2 = np.concatenate((standing, self._traffic.velocities()))
@@ -157,7 +157,7 @@ class ToyWorld:
 
     @property
     def calibration(self) -> dict:
-        """By camera: intrinsics (3 x 3 rows, pixels), camera_to_ego (4 x 4 rows, m; x right, y down, z forward), size."""
+        """By camera: intrinsics (3 x 3 rows, pixels), camera_to_ego (4 x 4 rows, m; y down, z forward), size."""
         return {
             name: {
                 "intrinsics": camera.K.tolist(),

@@ -1,9 +1,11 @@
 """Optical flow between consecutive frames: how much the picture moves, which way, and how well motion explains it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -11,6 +13,9 @@ import numpy as np
 from roadcast.evaluation.metrics.temporal import warp_error
 
 MAX_ROWS = 128  # larger frames are reduced by area to this height before the flow, whose unit stays the frame's pixel
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,20 +43,35 @@ def dense_flow(before_HW: np.ndarray, after_HW: np.ndarray) -> np.ndarray:
 
 def motion(video_FHWC: np.ndarray) -> Motion:
     """The motion and temporal consistency of one uint8 RGB video."""
-    scale = max(1.0, video_FHWC.shape[1] / MAX_ROWS)
-    if scale > 1:
-        size = (round(video_FHWC.shape[2] / scale), round(video_FHWC.shape[1] / scale))
-        video_FHWC = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in video_FHWC])
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video_FHWC]
+    frames, grey, scale = _reduced(video_FHWC)
     rows = []
     for f in range(len(grey) - 1):
+        if np.array_equal(frames[f], frames[f + 1]):
+            rows.append((0.0, 0.0, 0.0))
+            continue
         forward, backward = dense_flow(grey[f], grey[f + 1]), dense_flow(grey[f + 1], grey[f])
-        error = warp_error(video_FHWC[f], video_FHWC[f + 1], forward, backward)
-        rows.append((forward[..., 0].mean() * scale, np.hypot(*np.moveaxis(forward, -1, 0)).mean() * scale, error))
+        error = warp_error(frames[f], frames[f + 1], forward, backward)
+        rows.append((forward[..., 0].mean() * scale, np.hypot(forward[..., 0], forward[..., 1]).mean() * scale, error))
     return Motion(*np.asarray(rows, dtype=np.float64).reshape(-1, 3).T)
 
 
-def motion_of_each(videos: Sequence[np.ndarray]) -> list[Motion]:
-    """`motion` of several videos at once, on all cores."""
+def lateral_motion(video_FHWC: np.ndarray) -> np.ndarray:
+    """`motion(video).lateral` alone, at a third of the work."""
+    _, grey, scale = _reduced(video_FHWC)
+    return np.array([dense_flow(a, b)[..., 0].mean() * scale for a, b in pairwise(grey)])
+
+
+def of_each(measure: Callable[[np.ndarray], T], videos: Sequence[np.ndarray]) -> list[T]:
+    """`motion` or `lateral_motion` of several videos at once, on all cores."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return list(pool.map(motion, videos))
+        return list(pool.map(measure, videos))
+
+
+def _reduced(video_FHWC: np.ndarray) -> tuple[Sequence[np.ndarray], list[np.ndarray], float]:
+    """The frames at most MAX_ROWS high, in colour and in grey, and how many pixels of the video one of theirs spans."""
+    height, width = video_FHWC.shape[1:3]
+    scale, frames = max(1.0, height / MAX_ROWS), list(video_FHWC)
+    if scale > 1:
+        size = (round(width / scale), round(height / scale))
+        frames = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
+    return frames, [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames], scale

@@ -1,6 +1,7 @@
 """Means with intervals, rank correlation and paired tests over clips, in numpy alone."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -17,6 +18,7 @@ class Estimate:
     high: float | list
 
 
+@cache
 def resample(clips: int, seed: int = 0) -> np.ndarray:
     """Bootstrap weights [BOOTSTRAP_DRAWS, clips]: the share each clip has in each draw with replacement.
 

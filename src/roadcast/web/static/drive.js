@@ -34,7 +34,7 @@ function onOpen(info) {
   if (scene.selectedIndex > 0) reset();
   link.send({ type: "pause", paused: paused || document.hidden });
   link.send({ type: "pace", unlimited });
-  showState();
+  pill("connecting");
 }
 
 async function onFrame(next) {
@@ -47,7 +47,9 @@ async function onFrame(next) {
     while (awaited.length && next.actionId >= awaited[0].id) latencies.push(now - awaited.shift().time);
     latencies.splice(0, latencies.length - KEPT_LATENCIES);
     drawnAt.push(now);
+    const begun = frame === null;
     frame = next;
+    if (begun) showState();
   }
   bitmap.close();
 }
@@ -164,7 +166,7 @@ function quantile(values, q) {
 function showNumbers() {
   const now = performance.now();
   while (drawnAt.length && drawnAt[0] < now - FPS_WINDOW_MS) drawnAt.shift();
-  $("fps").textContent = drawnAt.length < 2 ? "0" : ((drawnAt.length - 1) * 1000 / (drawnAt.at(-1) - drawnAt[0])).toFixed(1);
+  $("fps").textContent = drawnAt.length < 4 ? "0" : ((drawnAt.length - 1) * 1000 / (drawnAt.at(-1) - drawnAt[0])).toFixed(1);
   $("p50").textContent = latencies.length ? quantile(latencies, 0.5).toFixed(0) : "\u2013";
   $("p99").textContent = latencies.length ? quantile(latencies, 0.99).toFixed(0) : "\u2013";
   $("step").textContent = frame ? frame.stepMs.toFixed(1) : "\u2013";

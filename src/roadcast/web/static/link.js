@@ -28,6 +28,8 @@ export class Link {
     this.handlers = handlers;
     this.failures = 0;
     this.actionId = 0;
+    addEventListener("pagehide", () => this.socket?.close()); // a page kept for the back button must not keep the seat
+    addEventListener("pageshow", (event) => event.persisted && this.connect());
   }
 
   async connect() {

@@ -1,0 +1,102 @@
+"""`roadcast drive`."""
+
+import threading
+import time
+import urllib.request
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roadcast.cli.folders import run_of, world_folder
+from roadcast.errors import UserError
+
+if TYPE_CHECKING:
+    from roadcast.serving.session import Session
+
+BROWSER_WAIT_S = 20.0
+
+
+def drive(
+    world: Path | None = None,
+    /,
+    mock: bool = False,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    steps: int | None = None,
+    fps: float | None = None,
+    no_browser: bool = False,
+) -> None:
+    """Take the wheel: serve a world as a page, and open the browser on it.
+
+    Examples:
+      roadcast drive runs/mine
+      roadcast drive runs/mine --steps 2 --no-browser --host 0.0.0.0 --port 9000
+      roadcast drive --mock
+
+    Arrow keys, WASD, touch or a gamepad. One driver at a time. Ctrl-C ends it.
+
+    Args:
+        world: A run's folder, or a world's.
+        mock: A drawn road instead of a trained world: try the page, or judge a connection, without a model.
+        host: Address to serve on; 0.0.0.0 lets other machines in.
+        port: Port to serve on; 0 takes a free one.
+        steps: Network passes a frame; fewer are faster. The world's own number when not given.
+        fps: Frames a second to drive at, instead of the world's own.
+        no_browser: Only print the address.
+    """
+    if mock == (world is not None):
+        raise UserError(
+            "give a world's folder, or --mock for none"
+            if world is None
+            else f"{world}: give a world or --mock, not both"
+        )
+    folder = None if world is None else world_folder(world)
+    try:
+        from roadcast.web.app import serve
+    except ImportError as error:
+        raise UserError(
+            f"driving in the browser needs {error.name}; install it with: pip install 'roadcast[serve]'"
+        ) from None
+
+    if port == 0:
+        port = free_port(host)
+    if not no_browser:
+        threading.Thread(target=open_browser, args=(host, port), daemon=True).start()
+    title = "mock" if folder is None else (run_of(folder) or folder).resolve().name
+    serve(lambda: open_session(folder, steps), host, port, title=title, fps=fps)
+
+
+def open_session(folder: Path | None, steps: int | None) -> "Session":
+    """The session of a world, or the mock's when there is no folder."""
+    if folder is None:
+        from roadcast.serving.mock import MockSession
+
+        return MockSession()
+    from roadcast.serving.session import ModelSession
+
+    return ModelSession.open(folder, steps)
+
+
+def open_browser(host: str, port: int) -> None:
+    """Show the page in the browser as soon as it answers; where there is no browser, the printed address must do."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    url, until = f"http://{shown}:{port}/", time.monotonic() + BROWSER_WAIT_S
+    while time.monotonic() < until:
+        try:
+            urllib.request.urlopen(f"{url}healthz", timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+            continue
+        webbrowser.open(url)
+        return
+
+
+def free_port(host: str) -> int:
+    """A port that nobody listens on at the moment."""
+    import socket
+
+    try:
+        with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+            return listener.getsockname()[1]
+    except OSError as error:
+        raise UserError(f"cannot serve on {host}: {error}; choose another with --host") from None

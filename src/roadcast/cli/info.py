@@ -1,0 +1,146 @@
+"""`roadcast info`."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roadcast.cli.console import duration, say, show_facts, size
+from roadcast.cli.folders import kind_of, parameter_counts
+from roadcast.errors import UserError
+from roadcast.presets import PRESETS, preset_config
+
+if TYPE_CHECKING:
+    from roadcast.config import Config
+
+
+def info(path: str, /) -> None:
+    """Tell what a folder is: a reel, a run, a world; or what a preset makes.
+
+    Examples:
+      roadcast info reels/mine       recordings, frames, splits, signals, storage
+      roadcast info runs/mine        networks, and how far each stage of the training is
+      roadcast info small            the preset's networks and stages
+
+    Args:
+        path: The folder, or the name of a preset.
+    """
+    folder = Path(path)
+    match kind_of(folder):
+        case "reel":
+            tell_reel(folder)
+        case "run":
+            tell_run(folder)
+        case "world":
+            tell_world(folder)
+        case _ if path in PRESETS:
+            say(f"preset {path}: {(PRESETS[path].__doc__ or '').strip()}")
+            tell_config(preset_config(path))
+        case _:
+            what = "is no reel, run or world" if folder.exists() else "no such folder"
+            raise UserError(f"{path}: {what}; give the folder of one, or a preset: {', '.join(PRESETS)}")
+
+
+def tell_reel(folder: Path) -> None:
+    """Print what a reel holds."""
+    import numpy as np
+
+    from roadcast.data.split import SPLITS
+    from roadcast.data.store import Reel
+
+    reel = Reel(folder)
+    stored = sum(shard["bytes"] for shard in reel.header["shards"].values())
+    raw = len(reel.index) * reel.height * reel.width * 3
+    recordings, frames = Counter(v.split for v in reel.videos), Counter()
+    for video in reel.videos:
+        frames[video.split] += video.frames
+    say(f"{folder}: a reel")
+    show_facts(
+        {
+            "recordings": f"{len(reel.videos)} from {', '.join(sorted({v.source for v in reel.videos})[:5])}",
+            "frames": f"{reel.frames} = {duration(reel.frames / reel.fps)} at {reel.fps:g} a second",
+            "pictures": f"{reel.height}x{reel.width} (height x width), cameras: {', '.join(reel.cameras)}",
+            "splits": "; ".join(f"{s} {recordings[s]} recordings, {frames[s]} frames" for s in SPLITS if recordings[s]),
+            "storage": f"{size(stored)}, {raw / stored:.1f} times smaller than raw RGB",
+            "fingerprint": reel.fingerprint,
+        }
+    )
+    say("signals (share of frames known, lowest and highest value)" if reel.signals else "signals: none")
+    for name, signal in reel.signals.items():
+        known = np.isfinite(signal.reshape(len(signal), -1)).all(axis=1)
+        span = f"{signal[known].min():.3g} to {signal[known].max():.3g}" if known.any() and signal.ndim == 1 else ""
+        say(f"  {name:<12}  {known.mean():>4.0%}  {span}".rstrip())
+
+
+def tell_run(folder: Path) -> None:
+    """Print how far a run is."""
+    from roadcast.config import load_config
+    from roadcast.training.metrics import read_log
+
+    config = load_config(folder / "config.json")
+    finished = kind_of(folder / "world") == "world"
+    say(
+        f"{folder}: a run, "
+        + ("finished" if finished else "not finished; give the same `roadcast train` command again to go on")
+    )
+    for name, stage in config.train.items():
+        rows = read_log(folder / name / "log.jsonl")
+        latest = {key: value for row in rows for key, value in row.items()}
+        state = (
+            "done"
+            if (folder / name / "world" / "weights.safetensors").exists()
+            else f"at step {latest['step']:.0f}"
+            if rows
+            else "not begun"
+        )
+        figures = ", ".join(
+            f"{key} {latest[key]:.4g}" for key in ("loss", "val_loss", "psnr", "val_psnr") if key in latest
+        )
+        say(
+            f"  stage {name}: {state} of {stage.steps} steps{f'; {figures}' if figures else ''}".replace(
+                "done of", "done,"
+            )
+        )
+    tell_config(config, stages=False)
+    if finished:
+        tell_scenes(folder / "world")
+
+
+def tell_world(folder: Path) -> None:
+    """Print what a world is made of."""
+    from roadcast.config import load_config
+
+    say(f"{folder}: a world, {size((folder / 'weights.safetensors').stat().st_size)}")
+    tell_config(load_config(folder / "config.json"))
+    tell_scenes(folder)
+
+
+def tell_scenes(folder: Path) -> None:
+    """Print the scenes a world can be started from."""
+    from roadcast.training.scenes import load_scenes
+
+    say("scenes")
+    for number, name in enumerate(load_scenes(folder).names):
+        say(f"  {number}  {name}")
+
+
+def tell_config(config: "Config", stages: bool = True) -> None:
+    """Print the networks of a configuration and, if asked, its stages."""
+    counts = parameter_counts(config)
+    data, tokenizer, dynamics = config.data, config.tokenizer, config.dynamics
+    facts = {
+        "pictures": f"{data.height}x{data.width} (height x width) at {data.fps:g} a second"
+        + (f", reel {data.reel}" if data.reel else ""),
+        "controls": ", ".join(dynamics.actions),
+        "tokenizer": f"{counts['tokenizer'] / 1e6:.2f} M parameters, stride {tokenizer.stride} in space and {tokenizer.time_stride} in time, "
+        f"{tokenizer.latent_channels} channels",
+        "dynamics": f"{counts['dynamics'] / 1e6:.2f} M parameters, width {dynamics.width}, depth {dynamics.depth}, "
+        f"{dynamics.context_frames} frames of context",
+        "in all": f"{sum(counts.values()) / 1e6:.2f} M parameters",
+        "sampling": f"{config.flow.steps} network passes a frame",
+    }
+    if stages:
+        for name, stage in config.train.items():
+            facts[f"stage {name}"] = (
+                f"{stage.objective}, {stage.steps} steps of {stage.batch} clips of {stage.clip_frames} frames"
+            )
+    show_facts(facts, indent="  ")

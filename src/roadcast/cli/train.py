@@ -1,0 +1,96 @@
+"""`roadcast train`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from roadcast.cli.console import progress, say
+from roadcast.config import Config, load_config, override
+from roadcast.errors import UserError
+from roadcast.presets import preset_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from roadcast.training.metrics import Logger
+
+
+def train(
+    recipe: Path | None = None,
+    /,
+    *,
+    out: Path,
+    reel: Path | None = None,
+    preset: str | None = None,
+    set_: Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE ...")] = (),
+    device: str = "cpu",
+) -> None:
+    """Train a world on a reel: the tokenizer, then the dynamics, as the recipe's stages say.
+
+    Examples:
+      roadcast train recipes/tiny.toml --reel reels/mine --out runs/mine
+      roadcast train --preset small --reel reels/mine --out runs/mine --device cuda
+      roadcast train --reel reels/mine --out runs/short --set train.tokenizer.steps=500 train.dynamics.steps=500
+
+    The run's folder keeps the configuration, a log (log.jsonl) and the full state of every stage. Stopped or killed at
+    any moment, the same command goes on and ends with the same weights, bit for bit. A finished run is left as it is.
+
+    Args:
+        recipe: A .toml laid over its preset; recipes/ has one a size. Without one, the preset as it is.
+        out: The run's folder. The finished world is out/world.
+        reel: The reel to learn from, made by `roadcast ingest`; takes the place of data.reel in the recipe.
+        preset: tiny, small, base or large; for use without a recipe. Neither means tiny.
+        set_: Changes to single settings, by dotted name, such as train.dynamics.steps=2000 or seed=1.
+        device: Where to compute: cpu, cuda, cuda:1.
+    """
+    config = configure(recipe, preset, reel, list(set_))
+    check_device(device)
+    say(f"the world is {run_training(config, out, device)}")
+
+
+def configure(recipe: Path | None, preset: str | None, reel: Path | None, assignments: list[str]) -> Config:
+    """The configuration that a recipe or a preset, a reel and overrides make; `UserError` when they make none."""
+    if recipe is not None and preset is not None:
+        raise UserError(f"--preset {preset}: give it or the recipe {recipe}, not both; a recipe names its own preset")
+    config = load_config(recipe) if recipe is not None else preset_config(preset or "tiny")
+    if reel is not None:
+        config.data.reel = str(reel)
+    config = override(config, assignments)
+    if not config.data.reel:
+        raise UserError("no reel to learn from; give --reel, the folder that `roadcast ingest` made")
+    if not config.train:
+        raise UserError(
+            f'{recipe}: no stages to train; add [train.tokenizer] and [train.dynamics], or begin with preset = "tiny"'
+        )
+    return config
+
+
+def run_training(config: Config, out: Path, device: str = "cpu") -> Path:
+    """Train with progress on the terminal and TensorBoard beside the log; returns the world's folder."""
+    from roadcast.training.run import train as train_world
+
+    with progress() as show:
+        return train_world(config, out, report=show, trackers=trackers(), device=device)
+
+
+def trackers() -> "Callable[[Path], list[Logger]]":
+    """What gives a stage's folder its TensorBoard log, where that is installed; elsewhere one line says it is not."""
+    from roadcast.tracking.tensorboard import TensorBoardLog, installed
+
+    if not installed():
+        say("TensorBoard is not installed, so figures go to log.jsonl alone; for both: pip install 'roadcast[track]'")
+        return lambda folder: []
+    return lambda folder: [TensorBoardLog(folder / "tensorboard")]
+
+
+def check_device(device: str) -> None:
+    """Raise `UserError` unless torch can compute on `device`."""
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"--device {device}: cannot be used ({str(error).splitlines()[0]}); choose cpu, or cuda with an Nvidia GPU"
+        ) from None

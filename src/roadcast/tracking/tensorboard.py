@@ -1,0 +1,38 @@
+"""Training figures for TensorBoard, where it is installed."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+def installed() -> bool:
+    """Whether TensorBoard is there to be written for."""
+    return find_spec("tensorboard") is not None
+
+
+class TensorBoardLog:
+    """A `roadcast.training.metrics.Logger` that writes event files to `folder`, one scalar a name.
+
+    A resumed stage opens a new file, in which its first step purges what a killed run had logged from that step on.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._writer: SummaryWriter | None = None
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Write the scalars of one step."""
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.folder), purge_step=step)
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush and close the event file, if there is one."""
+        if self._writer is not None:
+            self._writer.close()

@@ -1,0 +1,253 @@
+"""Ingest: constant rate without made-up frames, gaps cut, bad input named, killed work resumed to the same bytes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+
+import roadcast
+from roadcast.data.ingest import at_rate, fit, fit_view, ingest, resample
+from roadcast.data.store import Reel
+from roadcast.errors import UserError
+
+SIZE = {"height": 32, "width": 64}
+
+
+def brought(times, fps):
+    dropped = Counter()
+    out = list(at_rate([(t, np.array(n)) for n, t in enumerate(times)], fps, dropped))
+    return [int(image) for _, image, _ in out], sum(repeated for *_, repeated in out), dropped.total()
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("true_rate", [20.0, 19.97, 20.03])
+def test_a_jittered_camera_of_the_same_rate_passes_one_to_one(seed, true_rate):
+    times = np.arange(600) * 1e9 / true_rate + np.random.default_rng(seed).uniform(-5e6, 5e6, 600)
+    chosen, repeats, skips = brought(times.astype(int).tolist(), 20.0)
+    assert repeats + skips <= 2, "only the drift of the clocks is made up for, not the jitter"
+    assert len(chosen) == pytest.approx(600, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        (40, 20, [0, 2, 4, 6, 8]),
+        (30, 20, [0, 1, 3, 4, 6, 7, 9]),
+        (25, 20, [0, 1, 2, 4, 5, 6, 7, 9]),
+        (10, 20, [0, 0, 1, 1, 2, 2, 3]),
+    ],
+)
+def test_rates_are_brought_down_by_skipping_and_up_by_repeating(source, target, expected):
+    times = [round(k * 1e9 / source) for k in range(10)]
+    assert brought(times, target)[0][: len(expected)] == expected
+
+
+def test_every_frame_is_near_its_tick_and_time_never_goes_back():
+    rng = np.random.default_rng(0)
+    times = np.cumsum(rng.choice([20e6, 33e6, 50e6, 66e6, 120e6], 500)).astype(int)
+    out = list(at_rate([(int(t), np.zeros(1)) for t in times], 20.0, Counter()))
+    off = np.array([t for t, _, _ in out]) - (times[0] + np.round(np.arange(len(out)) * 50e6))
+    fresh = np.array([not repeated for *_, repeated in out])
+    assert (np.diff([t for t, _, _ in out]) >= 0).all()
+    assert off[fresh].max() <= 25e6 and off.min() > -120e6 - 25e6
+    assert len(out) <= (times[-1] - times[0]) / 50e6 + 2, "nothing is made up after the last frame"
+
+
+def test_gaps_missing_pictures_and_clock_steps_cut_and_repeated_times_do_not():
+    image, ms = np.zeros(1), 10**6
+    times = [0, 50, 50, 40, 100, 150, 1000, 1050, None, 1150, 1200, 300, 350]
+    dropped = Counter()
+    frames = [(0, None) if t is None else (t * ms, image) for t in times]
+    runs = [(run, t // ms) for run, t, _, _ in resample(frames, 20.0, 0.3, dropped)]
+    assert runs == [(0, 0), (0, 50), (0, 100), (0, 150), (1, 1000), (1, 1050), (2, 1150), (2, 1200), (3, 300), (3, 350)]
+    assert sorted(dropped.values()) == [1, 2]
+
+
+def test_crops_keep_the_aspect_and_the_stated_part():
+    assert fit_view(120, 160, 64, 128, "bottom") == (40, 0, 80, 160)
+    assert fit_view(120, 160, 64, 128, "center") == (20, 0, 80, 160)
+    assert fit_view(120, 160, 64, 128, "top") == (0, 0, 80, 160)
+    assert fit_view(100, 400, 64, 128, "bottom") == (0, 100, 100, 200)
+    image = np.zeros((120, 160, 3), np.uint8)
+    image[60:] = 100
+    assert fit(image, 40, 80, "bottom").mean(axis=(1, 2)).tolist() == [0.0] * 10 + [100.0] * 30
+
+
+def test_frames_keep_their_own_controls_and_gaps_make_recordings(make, tmp_path):
+    times = [k * 50 for k in range(60)] + [9000 + k * 50 for k in range(50)] + [20_000 + k * 50 for k in range(20)]
+    tub = make.write_tub(tmp_path / "tub", times)
+    summary = ingest(tub, tmp_path / "reel", **SIZE, fps=20.0)
+    reel = Reel(tmp_path / "reel")
+    assert [(v.name, v.frames) for v in reel.videos] == [("tub-0000", 60), ("tub-0001", 50)]
+    assert summary.frames == 110 and summary.recordings == 2
+    assert set(summary.dropped.values()) == {1, 20}
+    for frame in (0, 59, 60, 109):
+        assert make.number(reel.read(frame)) % 83 == pytest.approx(frame % 83, abs=1.0)
+    np.testing.assert_allclose(reel.signals["steer"], np.maximum(-0.01 * np.arange(110), -1), atol=1e-6)
+    assert reel.verify() == []
+    assert summary.storage_ratio > 1
+
+
+def test_the_split_goes_by_recording_of_the_source_when_there_are_three(make, tmp_path):
+    (tmp_path / "tubs").mkdir()
+    for n in range(4):
+        make.write_tub(tmp_path / "tubs" / f"t{n}", [k * 50 + (k >= 45) * 5000 + n for k in range(90)])
+    ingest(tmp_path / "tubs", tmp_path / "reel", **SIZE)
+    reel = Reel(tmp_path / "reel")
+    assert len(reel.videos) == 8 and {v.split for v in reel.videos} == {"train", "val", "test"}
+    for n in range(4):
+        assert len({v.split for v in reel.videos if v.name.startswith(f"t{n}")}) == 1
+
+
+def test_the_same_call_again_does_nothing_and_another_is_refused(make, tmp_path):
+    tub = make.write_tub(tmp_path / "tub", [k * 50 for k in range(50)])
+    ingest(tub, tmp_path / "reel", **SIZE, split="val")
+    before = make.contents(tmp_path / "reel")
+    summary = ingest(tub, tmp_path / "reel", **SIZE, split="val")
+    assert summary.already_done and summary.splits == {"train": 0, "val": 1, "test": 0}
+    with pytest.raises(UserError, match="quality"):
+        ingest(tub, tmp_path / "reel", **SIZE, split="val", quality=80)
+    (tub / "images" / "0_cam_image_array_.jpg").unlink()
+    with pytest.raises(UserError, match="made otherwise"):
+        ingest(tub, tmp_path / "reel", **SIZE, split="val")
+    assert make.contents(tmp_path / "reel") == before
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"crop": "left"}, "crop"),
+        ({"fps": 0}, "fps"),
+        ({"split": "dev"}, "split"),
+        ({"quality": 0}, "quality"),
+        ({"cameras": ("rear",)}, "rear"),
+    ],
+)
+def test_options_that_cannot_be_are_named(make, tmp_path, option, message):
+    tub = make.write_tub(tmp_path / "tub", [0, 50])
+    with pytest.raises(UserError, match=message):
+        ingest(tub, tmp_path / "reel", **SIZE, **option)
+    assert [p.name for p in tmp_path.iterdir()] == ["tub"]
+
+
+def test_an_empty_folder_is_answered_with_the_formats(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"holds nothing.*\.mp4.*donkeycar.*toyroad"):
+        ingest(tmp_path / "empty", tmp_path / "reel", **SIZE)
+    assert [p.name for p in tmp_path.iterdir()] == ["empty"]
+
+
+def test_nothing_long_enough_is_told_with_counts(make, tmp_path):
+    tub = make.write_tub(tmp_path / "tub", [k * 50 for k in range(30)])
+    with pytest.raises(UserError, match=r"30 frames of recordings shorter.*lower min_seconds"):
+        ingest(tub, tmp_path / "reel", **SIZE)
+    assert [p.name for p in tmp_path.iterdir()] == ["tub"]
+
+
+def test_bad_recordings_are_rejected_by_name_and_good_ones_kept(make, tmp_path):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    make.write_video(folder / "good.mp4", 60)
+    (folder / "text.mp4").write_text("this is no video")
+    make.write_video(folder / "steered.mp4", 60)
+    (folder / "steered.csv").write_text("t,stear\n0,0\n")
+    summary = ingest(folder, tmp_path / "reel", **SIZE)
+    assert [v.name for v in Reel(tmp_path / "reel").videos] == ["good-0000"]
+    assert [name for name, _ in summary.rejected] == ["steered", "text"]
+    assert "stear" in summary.rejected[0][1] and "text.mp4" in summary.rejected[1][1]
+
+
+def test_only_bad_recordings_leave_nothing(make, tmp_path):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in "ab":
+        (folder / f"{name}.mp4").write_text("this is no video")
+    with pytest.raises(UserError, match=r"none of 2 recordings.*a\.mp4"):
+        ingest(folder, tmp_path / "reel", **SIZE)
+    assert [p.name for p in tmp_path.iterdir()] == ["videos"]
+
+
+def test_signals_that_do_not_overlap_the_video_are_refused(make, tmp_path):
+    video = make.write_video(tmp_path / "drive.mp4", 60)
+    (tmp_path / "other.csv").write_text("t,steer\n1700000000,0.1\n1700000003,0.2\n")
+    with pytest.raises(UserError, match=r"steer covers 1700000000.00.*0.00 to 2.95 s"):
+        ingest(video, tmp_path / "reel", **SIZE, signals=tmp_path / "other.csv")
+    assert not (tmp_path / "reel").exists() and not (tmp_path / "reel.partial").exists()
+
+
+def test_signals_are_interpolated_and_unknown_outside_their_range(make, tmp_path):
+    video = make.write_video(tmp_path / "drive.mp4", 60)
+    (tmp_path / "drive.csv").write_text("t,speed,_note\n" + "".join(f"{k / 10},{k},x\n" for k in range(5, 21)))
+    ingest(video, tmp_path / "reel", **SIZE)
+    speed = Reel(tmp_path / "reel").signals["speed"]
+    np.testing.assert_allclose(speed[10:41], np.arange(31) / 2 + 5, atol=1e-4)
+    assert np.isnan(speed[:10]).all() and np.isnan(speed[41:]).all()
+
+
+SLOW = """
+import sys, time
+from roadcast.data import decode, ingest, store
+put = store.Piece.put
+def slow(*arguments):
+    time.sleep(0.004)
+    put(*arguments)
+store.Piece.put = slow
+ingest.ingest(sys.argv[1], sys.argv[2], height=32, width=64, workers=1)
+"""
+
+
+def test_an_ingest_killed_midway_goes_on_to_the_same_bytes(make, tmp_path):
+    (tmp_path / "tubs").mkdir()
+    for n in range(4):
+        make.write_tub(tmp_path / "tubs" / f"t{n}", [k * 50 + n for k in range(80)])
+    ingest(tmp_path / "tubs", tmp_path / "calm", **SIZE)
+    out, pieces = tmp_path / "reel", tmp_path / "reel.partial" / "pieces"
+    path = os.pathsep.join([os.path.dirname(os.path.dirname(roadcast.__file__)), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(tmp_path / "tubs"), str(out)], env=os.environ | {"PYTHONPATH": path}
+    )
+    deadline = time.monotonic() + 30
+    while len(list(pieces.glob("*.json"))) < 2 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not out.exists() and len(list(pieces.glob("*.json"))) >= 2, "killed between the first and the last recording"
+    with pytest.raises(UserError, match="not finished"):
+        Reel(out)
+    kept = {p.name: p.stat().st_mtime_ns for p in pieces.glob("*.json")}
+    written = []
+    ingest(tmp_path / "tubs", out, **SIZE, progress=lambda name, frames: written.append(name))
+    assert len(set(written)) == 4 - len(kept), "complete recordings are not written anew"
+    assert make.contents(out) == make.contents(tmp_path / "calm")
+    assert not (tmp_path / "reel.partial").exists()
+
+
+def test_workers_do_not_change_the_bytes(make, tmp_path):
+    (tmp_path / "tubs").mkdir()
+    for n in range(3):
+        make.write_tub(tmp_path / "tubs" / f"t{n}", [k * 50 + n for k in range(50)])
+    for workers in (1, 4):
+        ingest(tmp_path / "tubs", tmp_path / f"reel{workers}", **SIZE, workers=workers)
+    assert make.contents(tmp_path / "reel1") == make.contents(tmp_path / "reel4")
+
+
+def test_a_real_tub_becomes_recordings_of_its_pauses(shared_data, tmp_path):
+    summary = ingest(
+        shared_data / "donkey" / "elsewhere.tar.gz",
+        tmp_path / "reel",
+        height=64,
+        width=128,
+        crop="bottom",
+        split="test",
+    )
+    reel = Reel(tmp_path / "reel")
+    assert summary.splits["test"] == summary.recordings == len(reel.videos)
+    assert (
+        summary.frames - summary.repeated <= 1078 <= summary.frames - summary.repeated + sum(summary.dropped.values())
+    )
+    assert reel.verify() == [] and np.isfinite(reel.signals["steer"]).all()

@@ -1,0 +1,117 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from worlds import micro_config
+
+from roadcast.config import override
+from roadcast.data.store import Reel
+from roadcast.errors import UserError
+from roadcast.flow.world import World
+from roadcast.safetensors import load_tensors
+from roadcast.training.checkpoint import load_state, save_state, saved_states
+from roadcast.training.metrics import read_log
+from roadcast.training.run import train
+from roadcast.training.scenes import load_scenes
+
+
+def config_for(reel, *changes):
+    return override(micro_config(), [f"data.reel={reel}", *changes])
+
+
+def silent(*_):
+    pass
+
+
+def same_weights(a, b) -> bool:
+    ours, theirs = (load_tensors(folder / "weights.safetensors") for folder in (a, b))
+    return all(torch.equal(ours[name], theirs[name]) for name in ours | theirs)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from roadcast.config import load_config
+from roadcast.training.run import train
+train(load_config(Path(sys.argv[1])), Path(sys.argv[2]), report=lambda name, done, *_: print(name, done, flush=True))
+"""
+
+
+def test_resume_after_sigkill_is_bit_identical(toy_reel, tmp_path):
+    """A run killed three times, in both stages, ends with the weights and the log of a run that never stopped."""
+    config = config_for(toy_reel, "train.tokenizer.steps=6", "train.dynamics.steps=6", "train.dynamics.accumulate=2")
+    config.save(tmp_path / "recipe.json")
+    train(config, tmp_path / "whole", report=silent)
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "recipe.json"), str(tmp_path / "cut")]
+    for last_words in ("tokenizer 3", "tokenizer 5", "dynamics 5"):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        for line in process.stdout:
+            if line.strip() == last_words:
+                process.send_signal(signal.SIGKILL)
+                break
+        assert process.wait() == -signal.SIGKILL, f"the run ended before {last_words!r}"
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert same_weights(tmp_path / "whole" / "world", tmp_path / "cut" / "world")
+    for stage in ("tokenizer", "dynamics"):
+        whole, cut = (read_log(tmp_path / run / stage / "log.jsonl") for run in ("whole", "cut"))
+        assert [row["step"] for row in whole] == [row["step"] for row in cut]
+        assert [row.get("loss") for row in whole] == [row.get("loss") for row in cut]
+
+
+def test_a_finished_run_is_left_as_it_is_and_other_settings_are_refused(toy_reel, tmp_path):
+    config = config_for(toy_reel)
+    world = train(config, tmp_path, report=silent)
+    stamp = (tmp_path / "dynamics" / "world" / "weights.safetensors").stat().st_mtime_ns
+    seen = []
+    train(config, tmp_path, report=lambda *a: seen.append(a))
+    assert not seen and (tmp_path / "dynamics" / "world" / "weights.safetensors").stat().st_mtime_ns == stamp
+    with pytest.raises(UserError, match="another configuration"):
+        train(override(config, ["seed=9"]), tmp_path, report=silent)
+    scenes = load_scenes(world)
+    assert scenes.frames_BFHWC.shape[1:] == (5, 32, 64, 3) and len(scenes.names) == len(scenes.frames_BFHWC)
+    stats = World.load(world).tokenizer
+    assert not torch.equal(stats.std, torch.ones_like(stats.std))
+
+
+def test_a_reel_of_another_size_is_refused_with_the_remedy(toy_reel, tmp_path):
+    with pytest.raises(UserError, match=r"height 32 and the recipe data.height = 64.*--height 64"):
+        train(config_for(toy_reel, "data.height=64"), tmp_path / "run", report=silent)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("objective", ["diffusion_forcing", "teacher_forcing"])
+@pytest.mark.parametrize(("prediction", "time_stride"), [("x", 1), ("v", 2)])
+def test_learning_lowers_the_held_out_loss(toy_reel, tmp_path, objective, prediction, time_stride):
+    config = config_for(
+        toy_reel, f"flow.prediction={prediction}", f"tokenizer.time_stride={time_stride}", "train.tokenizer.steps=10",
+        "train.dynamics.steps=40", "train.dynamics.evaluate_every=5", "train.dynamics.lr=0.003", "train.dynamics.ema=0.8",
+        f"train.dynamics.objective={objective}", "train.dynamics.batch=4",
+    )  # fmt: skip
+    train(config, tmp_path, report=silent)
+    held_out = [row["val_x"] for row in read_log(tmp_path / "dynamics" / "log.jsonl") if "val_x" in row]
+    assert len(held_out) == 8 and held_out[-1] < 0.97 * held_out[0]
+
+
+def test_an_unknown_option_names_the_known_ones(toy_reel, tmp_path):
+    with pytest.raises(UserError, match="has no option 'pixle'; it has pixel, structure, difference"):
+        train(config_for(toy_reel, "train.tokenizer.options.pixle=1.0"), tmp_path, report=silent)
+
+
+def test_a_damaged_state_gives_way_to_the_one_before(tmp_path):
+    for step in (2, 4, 6):
+        save_state(tmp_path, step, {"model": {"w": torch.full((3,), float(step))}}, keep=2)
+    assert [path.name for path in saved_states(tmp_path)] == ["step-00000004.pt", "step-00000006.pt"]
+    newest = tmp_path / "step-00000006.pt"
+    newest.write_bytes(newest.read_bytes()[:100])
+    assert load_state(tmp_path)["step"] == 4
+    (tmp_path / "step-00000004.pt").write_bytes(b"")
+    with pytest.raises(UserError, match="no readable state"):
+        load_state(tmp_path)
+    assert load_state(tmp_path / "none") is None
