@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(STAMP) ## make a small world from synthetic drives and open it in the browser
+demo: $(STAMP) ## the whole road on the built-in world: record, train, evaluate, in about ten minutes
 	$(BIN)/roadcast demo
 
 test: lint ## lint and every quick test (what CI runs)

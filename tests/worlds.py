@@ -14,7 +14,9 @@ def micro_config(**changes) -> Config:
         dynamics=DynamicsConfig(width=32, depth=4, heads=4, kv_heads=2, context_frames=5, registers=2, action_window=3),
         train={
             "tokenizer": StageConfig("tokenizer", steps=4, batch=2, clip_frames=4, warmup=2, save_every=2, log_every=1),
-            "dynamics": StageConfig("diffusion_forcing", steps=4, batch=2, clip_frames=8, warmup=2, save_every=2, log_every=1),
+            "dynamics": StageConfig(
+                "diffusion_forcing", steps=4, batch=2, clip_frames=8, warmup=2, save_every=2, log_every=1
+            ),
         },
     )
     for name, value in changes.items():

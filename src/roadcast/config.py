@@ -110,7 +110,9 @@ class Config:
         stride = self.tokenizer.stride
         for name in ("height", "width"):
             if (size := getattr(self.data, name)) % stride or size <= 0:
-                raise UserError(f"data.{name} = {size} is no multiple of the tokenizer's stride {stride}; use a multiple of {stride}")
+                raise UserError(
+                    f"data.{name} = {size} is no multiple of the tokenizer's stride {stride}; use a multiple of {stride}"
+                )
         if self.dynamics.width % self.dynamics.heads or self.dynamics.heads % self.dynamics.kv_heads:
             raise UserError("dynamics.width must divide by dynamics.heads, and dynamics.heads by dynamics.kv_heads")
         if self.dynamics.width // self.dynamics.heads % 4:
@@ -154,7 +156,9 @@ def migrate(values: dict[str, Any], where: str) -> dict[str, Any]:
     """`values` brought to the present schema, one version at a time; each past version has its function in MIGRATIONS."""
     version = values.get("schema", SCHEMA)
     if not isinstance(version, int) or version > SCHEMA or version < 1:
-        raise UserError(f"{where}: schema = {version!r}, but this roadcast reads 1 to {SCHEMA}; install a newer roadcast")
+        raise UserError(
+            f"{where}: schema = {version!r}, but this roadcast reads 1 to {SCHEMA}; install a newer roadcast"
+        )
     while version < SCHEMA:
         values, version = MIGRATIONS[version](values), version + 1
     return {**values, "schema": SCHEMA}
@@ -204,7 +208,10 @@ def _convert(hint: Any, current: Any, value: Any, where: str, name: str) -> Any:
         if arguments[-1] is Ellipsis:
             arguments = arguments[:1] * len(value)
         if len(arguments) == len(value):
-            return tuple(_convert(a, None, v, where, f"{name}[{i}]") for i, (a, v) in enumerate(zip(arguments, value, strict=True)))
+            return tuple(
+                _convert(a, None, v, where, f"{name}[{i}]")
+                for i, (a, v) in enumerate(zip(arguments, value, strict=True))
+            )
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) and type(value) is hint:

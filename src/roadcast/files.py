@@ -1,11 +1,17 @@
 """Files that are either whole or absent: written beside, flushed to the disk, then renamed into place."""
 
+import errno
 import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from roadcast.errors import UserError
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+BARRED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @contextmanager
@@ -67,3 +73,15 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def disk_trouble_told(path: Path, again: str) -> Iterator[None]:
+    """A disk that is full or bars one, met while writing below `path`, told as a `UserError`: place, reason, remedy, `again`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL | BARRED:
+            raise
+        remedy = "make room there" if error.errno in FULL else "give yourself access to it"
+        raise UserError(f"{error.filename or path}: {error.strerror}; {remedy}, {again}") from None

@@ -9,8 +9,10 @@ def tiny() -> Config:
     return Config(
         data=DataConfig(height=64, width=128),
         train={
-            "tokenizer": StageConfig("tokenizer", steps=3000, batch=4, clip_frames=4, lr=1e-3, lr_final=5e-5),
-            "dynamics": StageConfig("diffusion_forcing", steps=4000, batch=8, clip_frames=24, lr=1e-3, lr_final=5e-5),
+            "tokenizer": StageConfig("tokenizer", steps=2000, batch=4, clip_frames=4, lr=1e-3, lr_final=5e-5),
+            "dynamics": StageConfig(
+                "diffusion_forcing", {"ramp": 0.5}, steps=4000, batch=6, clip_frames=20, lr=1e-3, lr_final=5e-5
+            ),
         },
     )
 
@@ -47,8 +49,12 @@ def large() -> Config:
 
 def _gpu_stages(tokenizer_steps: int, dynamics_steps: int, lr: float) -> dict[str, StageConfig]:
     return {
-        "tokenizer": StageConfig("tokenizer", steps=tokenizer_steps, batch=8, clip_frames=8, lr=lr, warmup=1000, save_every=2000),
-        "dynamics": StageConfig("diffusion_forcing", steps=dynamics_steps, batch=16, clip_frames=32, lr=lr, warmup=1000, save_every=2000),
+        "tokenizer": StageConfig(
+            "tokenizer", steps=tokenizer_steps, batch=8, clip_frames=8, lr=lr, warmup=1000, save_every=2000
+        ),
+        "dynamics": StageConfig(
+            "diffusion_forcing", steps=dynamics_steps, batch=16, clip_frames=32, lr=lr, warmup=1000, save_every=2000
+        ),
     }
 
 

@@ -10,7 +10,7 @@ from roadcast.cli.main import run
 MICRO = (
     "tokenizer.widths=[8,16,16] tokenizer.decoder_blocks=1 dynamics.width=32 dynamics.depth=2 dynamics.heads=2 "
     "dynamics.kv_heads=1 dynamics.time_every=2 dynamics.context_frames=4 data.height=32 data.width=64 "
-    "train.tokenizer.steps=2 train.tokenizer.batch=2 train.tokenizer.clip_frames=2 "
+    "train.tokenizer.log_every=1 train.dynamics.log_every=1 train.tokenizer.steps=2 train.tokenizer.batch=2 train.tokenizer.clip_frames=2 "
     "train.dynamics.steps=2 train.dynamics.batch=2 train.dynamics.clip_frames=6"
 ).split()
 SOURCE = "toyroad:recordings=3,frames=30,weather=clear,height=32,width=64"

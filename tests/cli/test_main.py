@@ -23,7 +23,8 @@ def test_help_of_every_command_teaches_by_example(command, capsys):
 
 
 def test_help_lists_every_command_and_imports_nothing_heavy():
-    code = "import sys; from roadcast.cli.main import run; run(['--help']); print(sorted({'torch', 'cv2', 'numpy', 'tyro'} & set(sys.modules)))"
+    code = "import sys; from roadcast.cli.main import run; run(['--help']);"
+    code += "print(sorted({'torch', 'cv2', 'numpy', 'tyro'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert all(f"\n  {command} " in done.stdout for command in COMMANDS)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -43,7 +44,7 @@ def test_usage_errors_exit_with_two(capsys):
 
 
 def test_unknown_command_is_guessed(refused):
-    assert "did you mean train?" in refused(["trian"])
+    assert "did you mean train?" in refused(["traim"])
 
 
 def test_unknown_key_names_its_neighbour(refused, reel, tmp_path):

@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
+from roadcast.cli.generate import script
 from roadcast.cli.main import run
+from roadcast.serving.session import ModelSession
 
 
 def read_video(path) -> np.ndarray:
@@ -53,18 +55,29 @@ def test_evaluate_prints_the_scores_and_writes_the_report(trained, reel, tmp_pat
     assert "Loss of stage dynamics" in page
 
 
-def test_generate_is_the_same_for_the_same_script_and_bends_with_it(trained, tmp_path, capsys):
-    (tmp_path / "script.csv").write_text("steer,throttle\n0.5,0.2\n-0.5,0.2\n")
-    made = {}
-    for name, steer in (("a", "-0.3"), ("b", "-0.3"), ("c", str(tmp_path / "script.csv")), ("d", "sine")):
+def test_generate_gives_the_same_video_for_the_same_script(trained, tmp_path, capsys):
+    videos = []
+    for name in ("a", "b"):
         out = tmp_path / f"{name}.mp4"
-        assert run(["generate", str(trained), str(out), "--frames", "5", "--steer", steer, "--enlarge", "2"]) == 0
-        made[name] = read_video(out)
-        assert made[name].shape == (6, 64, 128, 3)
+        assert run(["generate", str(trained), str(out), "--frames", "5", "--steer", "-0.3", "--enlarge", "2"]) == 0
+        videos.append(read_video(out))
     assert "6 frames, 0.2 s from scene 0" in capsys.readouterr().out
-    assert np.array_equal(made["a"], made["b"])
-    assert not np.array_equal(made["a"], made["c"])
+    assert videos[0].shape == (6, 64, 128, 3)
+    assert np.array_equal(*videos)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_scripts_lay_their_commands_over_the_last_ones_of_the_scene(trained, tmp_path):
+    session = ModelSession.open(trained)
+    last = dict(zip(session.actions, session.context.actions_BFA[1, -1].tolist()))
+    path = tmp_path / "script.csv"
+    path.write_text("steer\n0.5\n-0.5\n")
+    rows = script(session, 1, str(path), None, 3)
+    assert rows == [{**last, "steer": steer} for steer in (0.5, -0.5, -0.5)]
+    assert script(session, 1, "-0.3", 0.7, 2) == [{"steer": -0.3, "throttle": 0.7}] * 2
+    sine = [row["steer"] for row in script(session, 1, "sine", None, 80)]
+    assert sine[20] == pytest.approx(0.5)
+    assert sine[60] == pytest.approx(-0.5)
 
 
 @pytest.mark.parametrize(

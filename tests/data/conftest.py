@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import tarfile
 from pathlib import Path
@@ -12,12 +13,32 @@ import numpy as np
 import pytest
 
 from roadcast.data.sources.base import Recording, Signal
+from roadcast.data.store import Reel
+from roadcast.data.writer import ReelWriter
+
+SHAPE = {"fps": 20.0, "height": 48, "width": 64}
 
 
 @pytest.fixture(scope="session")
 def make() -> ModuleType:
     """The functions of this file."""
     return sys.modules[__name__]
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory) -> Path:
+    """A reel of two recordings, of 30 and 20 frames."""
+    path = tmp_path_factory.mktemp("pristine") / "reel"
+    with ReelWriter(path, **SHAPE) as writer:
+        writer.add(recording("a", 30), "train")
+        writer.add(recording("b", 20, start=100), "val")
+    return path
+
+
+@pytest.fixture
+def reel(pristine, tmp_path) -> Reel:
+    """A copy of the pristine reel, to do with as one likes."""
+    return Reel(shutil.copytree(pristine, tmp_path / "reel"))
 
 
 def picture(n: int, height: int = 48, width: int = 64) -> np.ndarray:

@@ -1,81 +1,34 @@
-"""Ingest: constant rate without made-up frames, gaps cut, bad input named, killed work resumed to the same bytes."""
+"""Ingest: every frame with its controls, bad input named, killed work resumed to the same bytes."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections import Counter
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 import roadcast
-from roadcast.data.ingest import at_rate, fit, fit_view, ingest, resample
+from roadcast.data.ingest import ingest
 from roadcast.data.store import Reel
 from roadcast.errors import UserError
 
 SIZE = {"height": 32, "width": 64}
 
 
-def brought(times, fps):
-    dropped = Counter()
-    out = list(at_rate([(t, np.array(n)) for n, t in enumerate(times)], fps, dropped))
-    return [int(image) for _, image, _ in out], sum(repeated for *_, repeated in out), dropped.total()
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("true_rate", [20.0, 19.97, 20.03])
-def test_a_jittered_camera_of_the_same_rate_passes_one_to_one(seed, true_rate):
-    times = np.arange(600) * 1e9 / true_rate + np.random.default_rng(seed).uniform(-5e6, 5e6, 600)
-    chosen, repeats, skips = brought(times.astype(int).tolist(), 20.0)
-    assert repeats + skips <= 2, "only the drift of the clocks is made up for, not the jitter"
-    assert len(chosen) == pytest.approx(600, abs=2)
-
-
-@pytest.mark.parametrize(
-    ("source", "target", "expected"),
-    [
-        (40, 20, [0, 2, 4, 6, 8]),
-        (30, 20, [0, 1, 3, 4, 6, 7, 9]),
-        (25, 20, [0, 1, 2, 4, 5, 6, 7, 9]),
-        (10, 20, [0, 0, 1, 1, 2, 2, 3]),
-    ],
-)
-def test_rates_are_brought_down_by_skipping_and_up_by_repeating(source, target, expected):
-    times = [round(k * 1e9 / source) for k in range(10)]
-    assert brought(times, target)[0][: len(expected)] == expected
-
-
-def test_every_frame_is_near_its_tick_and_time_never_goes_back():
-    rng = np.random.default_rng(0)
-    times = np.cumsum(rng.choice([20e6, 33e6, 50e6, 66e6, 120e6], 500)).astype(int)
-    out = list(at_rate([(int(t), np.zeros(1)) for t in times], 20.0, Counter()))
-    off = np.array([t for t, _, _ in out]) - (times[0] + np.round(np.arange(len(out)) * 50e6))
-    fresh = np.array([not repeated for *_, repeated in out])
-    assert (np.diff([t for t, _, _ in out]) >= 0).all()
-    assert off[fresh].max() <= 25e6 and off.min() > -120e6 - 25e6
-    assert len(out) <= (times[-1] - times[0]) / 50e6 + 2, "nothing is made up after the last frame"
-
-
-def test_gaps_missing_pictures_and_clock_steps_cut_and_repeated_times_do_not():
-    image, ms = np.zeros(1), 10**6
-    times = [0, 50, 50, 40, 100, 150, 1000, 1050, None, 1150, 1200, 300, 350]
-    dropped = Counter()
-    frames = [(0, None) if t is None else (t * ms, image) for t in times]
-    runs = [(run, t // ms) for run, t, _, _ in resample(frames, 20.0, 0.3, dropped)]
-    assert runs == [(0, 0), (0, 50), (0, 100), (0, 150), (1, 1000), (1, 1050), (2, 1150), (2, 1200), (3, 300), (3, 350)]
-    assert sorted(dropped.values()) == [1, 2]
-
-
-def test_crops_keep_the_aspect_and_the_stated_part():
-    assert fit_view(120, 160, 64, 128, "bottom") == (40, 0, 80, 160)
-    assert fit_view(120, 160, 64, 128, "center") == (20, 0, 80, 160)
-    assert fit_view(120, 160, 64, 128, "top") == (0, 0, 80, 160)
-    assert fit_view(100, 400, 64, 128, "bottom") == (0, 100, 100, 200)
-    image = np.zeros((120, 160, 3), np.uint8)
-    image[60:] = 100
-    assert fit(image, 40, 80, "bottom").mean(axis=(1, 2)).tolist() == [0.0] * 10 + [100.0] * 30
+@contextmanager
+def size_limit(size: int):
+    """No file may grow beyond `size` bytes meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_frames_keep_their_own_controls_and_gaps_make_recordings(make, tmp_path):
@@ -191,12 +144,12 @@ def test_signals_are_interpolated_and_unknown_outside_their_range(make, tmp_path
 
 SLOW = """
 import sys, time
-from roadcast.data import decode, ingest, store
-put = store.Piece.put
+from roadcast.data import ingest, piece
+put = piece.Piece.put
 def slow(*arguments):
     time.sleep(0.004)
     put(*arguments)
-store.Piece.put = slow
+piece.Piece.put = slow
 ingest.ingest(sys.argv[1], sys.argv[2], height=32, width=64, workers=1)
 """
 
@@ -225,6 +178,33 @@ def test_an_ingest_killed_midway_goes_on_to_the_same_bytes(make, tmp_path):
     assert len(set(written)) == 4 - len(kept), "complete recordings are not written anew"
     assert make.contents(out) == make.contents(tmp_path / "calm")
     assert not (tmp_path / "reel.partial").exists()
+
+
+def test_a_full_disk_is_told_rejects_nothing_and_keeps_what_is_complete(make, tmp_path):
+    """The limit on a file's size stands for the disk: real writes fail, in the worker threads, from the second tub on."""
+    (tmp_path / "tubs").mkdir()
+    for n, frames in enumerate((50, 150, 50)):
+        make.write_tub(tmp_path / "tubs" / f"t{n}", [k * 50 + n for k in range(frames)])
+    ingest(tmp_path / "tubs", tmp_path / "calm", **SIZE)
+    sizes = [shard.stat().st_size for shard in sorted((tmp_path / "calm" / "shards").iterdir())]
+    with (
+        size_limit(sum(sizes[:2]) // 2),
+        pytest.raises(UserError, match=r"reel\.partial: File too large; make room there"),
+    ):
+        ingest(tmp_path / "tubs", tmp_path / "reel", **SIZE, workers=1)
+    assert not (tmp_path / "reel").exists()
+    assert len(list((tmp_path / "reel.partial" / "pieces").glob("*.json"))) == 1
+    assert ingest(tmp_path / "tubs", tmp_path / "reel", **SIZE).rejected == []
+    assert make.contents(tmp_path / "reel") == make.contents(tmp_path / "calm")
+
+
+def test_a_full_folder_of_temporary_files_is_named(make, tmp_path, monkeypatch):
+    tub = make.write_tub(tmp_path / "tub", [k * 50 for k in range(50)])
+    archive = make.pack(tub, tmp_path / "tub.tar.gz")
+    (tmp_path / "spool").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spool"))
+    with size_limit(20_000), pytest.raises(UserError, match="spool: File too large; make room there"):
+        ingest(archive, tmp_path / "reel", **SIZE)
 
 
 def test_workers_do_not_change_the_bytes(make, tmp_path):

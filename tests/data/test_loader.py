@@ -56,7 +56,9 @@ def test_latents_are_cached_once_and_line_up_with_the_frames(toy_reel, tmp_path)
     seen = []
 
     def cache(key):
-        return cache_latents(reel, tokenizer, Stream, tmp_path / "latents", key, lambda done, total: seen.append((done, total)))
+        return cache_latents(
+            reel, tokenizer, Stream, tmp_path / "latents", key, lambda done, total: seen.append((done, total))
+        )
 
     latents = cache("a")
     made = tokenizer.calls

@@ -6,7 +6,9 @@ from roadcast.errors import UserError
 
 
 def video(first: int, frames: int, split: str = "train") -> Video:
-    return Video(name=f"v{first}", source="", split=split, first=first, frames=frames, t0_ns=0, calibration=None, sha256="")
+    return Video(
+        name=f"v{first}", source="", split=split, first=first, frames=frames, t0_ns=0, calibration=None, sha256=""
+    )
 
 
 VIDEOS = [video(0, 5), video(5, 2), video(7, 4, "val"), video(11, 3)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from roadcast.data.split import SPLITS, assign_splits, shared_pictures
-from roadcast.data.store import INDEX
+from roadcast.data.layout import INDEX
 
 
 @pytest.mark.parametrize("count", [3, 4, 5, 10, 50])

@@ -8,18 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from roadcast.data.store import INDEX, SCHEMA, Reel, ReelWriter
+from roadcast.data.layout import INDEX, SCHEMA
+from roadcast.data.store import Reel
+from roadcast.data.writer import ReelWriter
 from roadcast.errors import UserError
-
-SHAPE = {"fps": 20.0, "height": 48, "width": 64}
-
-
-@pytest.fixture
-def reel(make, tmp_path):
-    with ReelWriter(tmp_path / "reel", **SHAPE) as writer:
-        writer.add(make.recording("a", 30), "train")
-        writer.add(make.recording("b", 20, start=100), "val")
-    return Reel(tmp_path / "reel")
 
 
 def test_reading_gives_exactly_the_bytes_written(make, reel):
@@ -107,9 +99,9 @@ def test_a_newer_schema_is_refused_and_an_older_one_is_migrated(reel, monkeypatc
     path.write_text(json.dumps(header | {"schema": SCHEMA + 1}))
     with pytest.raises(UserError, match="install a newer roadcast"):
         Reel(reel.path)
-    monkeypatch.setattr("roadcast.data.store.SCHEMA", SCHEMA + 1)
+    monkeypatch.setattr("roadcast.data.layout.SCHEMA", SCHEMA + 1)
     path.write_text(json.dumps(header | {"schema": SCHEMA, "fps": 0}))
-    monkeypatch.setattr("roadcast.data.store.MIGRATIONS", {SCHEMA: lambda old: old | {"fps": 7.0}})
+    monkeypatch.setattr("roadcast.data.layout.MIGRATIONS", {SCHEMA: lambda old: old | {"fps": 7.0}})
     assert Reel(reel.path).fps == 7.0
 
 
@@ -121,53 +113,10 @@ def test_what_is_no_reel_is_refused(tmp_path):
         Reel(tmp_path / "half")
 
 
-def begin(make, path):
-    """Add one recording of 30 frames and stop before the reel is whole."""
-    writer = ReelWriter(path, **SHAPE)
-    writer.__enter__()
-    writer.add(make.recording("a", 30), "train")
-    writer.__exit__(KeyboardInterrupt)
-
-
-def test_a_writer_goes_on_where_it_stopped_with_the_same_bytes(make, reel, tmp_path):
-    again = tmp_path / "again"
-    begin(make, again)
-    assert not again.exists()
-    first = make.recording("a", 30)
-    first.frames = lambda: pytest.fail("was complete, and is written anew")
-    with ReelWriter(again, **SHAPE) as writer:
-        writer.add(first, "train")
-        writer.add(make.recording("b", 20, start=100), "val")
-    assert make.contents(again) == make.contents(reel.path)
-    assert not again.with_name("again.partial").exists()
-
-
-def test_other_settings_do_not_go_on_with_begun_work(make, tmp_path):
-    begin(make, tmp_path / "reel")
-    with (
-        pytest.raises(UserError, match="jpeg_quality = 95, now 80"),
-        ReelWriter(tmp_path / "reel", **SHAPE, quality=80),
-    ):
-        pass
-
-
-def test_two_writers_do_not_write_one_reel(make, tmp_path):
-    with ReelWriter(tmp_path / "reel", **SHAPE) as writer:
-        with pytest.raises(UserError, match="another process"), ReelWriter(tmp_path / "reel", **SHAPE):
-            pass
-        writer.add(make.recording("a", 5))
-
-
-def test_nothing_is_left_of_a_reel_without_recordings(tmp_path):
-    with pytest.raises(UserError, match="no recording"), ReelWriter(tmp_path / "reel", **SHAPE):
-        pass
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_cameras_are_rows_of_one_time_step(make, tmp_path):
     two = make.recording("a", 6)
     two.frames = lambda: ((k * 50_000_000, (make.picture(k), make.picture(k + 40))) for k in range(6))
-    with ReelWriter(tmp_path / "reel", **SHAPE, cameras=("left", "right")) as writer:
+    with ReelWriter(tmp_path / "reel", **make.SHAPE, cameras=("left", "right")) as writer:
         writer.add(two)
     reel = Reel(tmp_path / "reel")
     assert reel.frames == 6 and reel.index.shape == (12,) and reel.index.dtype == INDEX
@@ -180,16 +129,3 @@ def test_cameras_are_rows_of_one_time_step(make, tmp_path):
 def test_a_copied_reel_is_the_same_reel(reel, tmp_path):
     shutil.copytree(reel.path, tmp_path / "copy")
     assert Reel(tmp_path / "copy").fingerprint == reel.fingerprint
-
-
-def test_the_fingerprint_knows_pictures_and_controls(make, reel, tmp_path):
-    changed = make.recording("a", 30)
-    changed.signals["steer"].values[3] += 0.01
-    with ReelWriter(tmp_path / "other", **SHAPE) as writer:
-        writer.add(changed, "train")
-        writer.add(make.recording("b", 20, start=100), "val")
-    assert Reel(tmp_path / "other").fingerprint != reel.fingerprint
-
-
-def test_copies_of_train_pictures_in_val_are_warned_of(reel):
-    assert "20 of 20 pictures of val and test are in train too" in reel.header["report"]["warnings"][0]

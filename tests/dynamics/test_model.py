@@ -1,7 +1,7 @@
 import torch
-from worlds import micro_config, random_actions, random_world
 
 from roadcast.dynamics.conditioning import command_window, pad_history
+from worlds import micro_config, random_actions, random_world
 
 FRAMES = 13
 
@@ -11,7 +11,9 @@ def inputs(batch=2, frames=FRAMES, seed=0):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(batch, frames, 2, 4, 4, generator=generator)
     t = torch.rand(batch, frames, generator=generator)
-    commands = command_window(*pad_history(*random_actions(batch, frames), config.dynamics.action_window), config.dynamics.action_window)
+    commands = command_window(
+        *pad_history(*random_actions(batch, frames), config.dynamics.action_window), config.dynamics.action_window
+    )
     return x, t, commands
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from roadcast.data.sources.base import Recording, Signal
-from roadcast.data.store import Reel, ReelWriter
+from roadcast.data.store import Reel
+from roadcast.data.writer import ReelWriter
 
 HEIGHT, WIDTH, FPS, FRAMES, LAG, GAIN = 32, 64, 10.0, 70, 2, 4.0
 

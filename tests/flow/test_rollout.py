@@ -1,8 +1,8 @@
 import torch
-from worlds import micro_config, random_actions, random_world
 
 from roadcast.flow.path import step_towards
 from roadcast.flow.world import World
+from worlds import micro_config, random_actions, random_world
 
 CONTEXT = 6
 
@@ -46,7 +46,10 @@ def test_same_seed_same_frames_and_other_seed_other_frames():
 
     def run(seeds):
         rollout, state, _, actions, known = begin(world, seeds)
-        return torch.cat([rollout.step(state, actions[:, f : f + 1], known[:, f : f + 1]) for f in range(CONTEXT, CONTEXT + 6)], dim=1)
+        return torch.cat(
+            [rollout.step(state, actions[:, f : f + 1], known[:, f : f + 1]) for f in range(CONTEXT, CONTEXT + 6)],
+            dim=1,
+        )
 
     assert torch.equal(run([7]), run([7]))
     assert not torch.allclose(run([7]), run([8]), atol=1e-2)

@@ -2,12 +2,12 @@ import json
 
 import pytest
 import torch
-from worlds import micro_config, random_actions, random_world
 
 from roadcast.errors import UserError
 from roadcast.flow.world import World
 from roadcast.presets import PRESETS
 from roadcast.safetensors import load_tensors, save_tensors
+from worlds import micro_config, random_actions, random_world
 
 
 def test_a_saved_world_comes_back_whole(tmp_path):

@@ -56,6 +56,13 @@ def test_a_step_along_the_gradient_of_ssim_raises_it():
     )
 
 
+def test_ssim_is_computed_in_full_precision_inside_autocast():
+    a, b = (torch.tensor(x) for x in pair(1))
+    alone = ssim(a, b)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(ssim(a, b), alone)
+
+
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [

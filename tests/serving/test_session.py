@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from worlds import micro_config, random_world
 
 from roadcast.config import override
 from roadcast.data.store import Reel
 from roadcast.errors import UserError
 from roadcast.serving.session import ModelSession
 from roadcast.training.scenes import load_scenes, save_scenes
+from worlds import micro_config, random_world
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from worlds import micro_config, random_world
 
 from roadcast.nn.causal_conv import Stream
+from worlds import micro_config, random_world
 
 
 @pytest.mark.parametrize("time_stride", [1, 2, 4])

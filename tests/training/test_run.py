@@ -1,16 +1,12 @@
-import json
 import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
-from worlds import micro_config
 
 from roadcast.config import override
-from roadcast.data.store import Reel
 from roadcast.errors import UserError
 from roadcast.flow.world import World
 from roadcast.safetensors import load_tensors
@@ -18,6 +14,7 @@ from roadcast.training.checkpoint import load_state, save_state, saved_states
 from roadcast.training.metrics import read_log
 from roadcast.training.run import train
 from roadcast.training.scenes import load_scenes
+from worlds import micro_config
 
 
 def config_for(reel, *changes):
@@ -51,7 +48,9 @@ def test_resume_after_sigkill_is_bit_identical(toy_reel, tmp_path):
     train(config, tmp_path / "whole", report=silent)
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "recipe.json"), str(tmp_path / "cut")]
     for last_words in ("tokenizer 3", "tokenizer 5", "dynamics 5"):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
         for line in process.stdout:
             if line.strip() == last_words:
                 process.send_signal(signal.SIGKILL)

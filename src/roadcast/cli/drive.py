@@ -7,6 +7,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from roadcast.cli.device import checked
 from roadcast.cli.folders import run_of, world_folder
 from roadcast.errors import UserError
 
@@ -24,6 +25,7 @@ def drive(
     port: int = 8000,
     steps: int | None = None,
     fps: float | None = None,
+    device: str = "cpu",
     no_browser: bool = False,
 ) -> None:
     """Take the wheel: serve a world as a page, and open the browser on it.
@@ -42,6 +44,7 @@ def drive(
         port: Port to serve on; 0 takes a free one.
         steps: Network passes a frame; fewer are faster. The world's own number when not given.
         fps: Frames a second to drive at, instead of the world's own.
+        device: Where to compute: cpu, cuda, cuda:1.
         no_browser: Only print the address.
     """
     if mock == (world is not None):
@@ -63,10 +66,10 @@ def drive(
     if not no_browser:
         threading.Thread(target=open_browser, args=(host, port), daemon=True).start()
     title = "mock" if folder is None else (run_of(folder) or folder).resolve().name
-    serve(lambda: open_session(folder, steps), host, port, title=title, fps=fps)
+    serve(lambda: open_session(folder, steps, checked(device)), host, port, title=title, fps=fps)
 
 
-def open_session(folder: Path | None, steps: int | None) -> "Session":
+def open_session(folder: Path | None, steps: int | None, device: str) -> "Session":
     """The session of a world, or the mock's when there is no folder."""
     if folder is None:
         from roadcast.serving.mock import MockSession
@@ -74,7 +77,7 @@ def open_session(folder: Path | None, steps: int | None) -> "Session":
         return MockSession()
     from roadcast.serving.session import ModelSession
 
-    return ModelSession.open(folder, steps)
+    return ModelSession.open(folder, steps, device)
 
 
 def open_browser(host: str, port: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from roadcast.cli.console import progress, say, show_table
+from roadcast.cli.device import checked
 from roadcast.cli.folders import parameter_counts, run_of, world_folder
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def evaluate(
     steering_contexts: int = 32,
     seed: int = 0,
     batch: int = 8,
+    device: str = "cpu",
 ) -> None:
     """Measure how far a world can be trusted, and write a report that one can open in a browser.
 
@@ -52,23 +54,26 @@ def evaluate(
         steering_contexts: Clips of the steering test; 0 leaves it out.
         seed: Of the world's chance.
         batch: Clips imagined at once: speed and memory, not scores.
+        device: Where to compute: cpu, cuda, cuda:1.
     """
     result, report = run_evaluation(
         world, reel, out, split=split, clips=clips, context=context, horizon=horizon, steps=steps,
-        steering_contexts=steering_contexts, seed=seed, batch=batch,
+        steering_contexts=steering_contexts, seed=seed, batch=batch, device=device,
     )  # fmt: skip
     show_result(result)
     say(f"report: {report}")
 
 
-def run_evaluation(world_path: Path, reel_path: Path, out: Path, **settings) -> "tuple[Result, Path]":
+def run_evaluation(
+    world_path: Path, reel_path: Path, out: Path, *, device: str = "cpu", **settings
+) -> "tuple[Result, Path]":
     """Evaluate with progress on the terminal, and save; the result and the path of its report."""
     folder = world_folder(world_path)
     from roadcast.data.store import Reel
     from roadcast.evaluation.runner import evaluate as evaluate_world
     from roadcast.flow.world import World
 
-    world, reel = World.load(folder), Reel(reel_path)
+    world, reel = World.load(folder, checked(device)), Reel(reel_path)
     with progress() as show:
         result = evaluate_world(world, reel, **settings, progress=show)
     title = (run_of(folder) or folder).resolve().name

@@ -142,7 +142,7 @@ def write_video(path: Path, frames: Iterator, fps: float, enlarge: int) -> None:
             large_HWC = cv2.resize(frame_HWC, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC)
             if writer is None:
                 size = (large_HWC.shape[1], large_HWC.shape[0])
-                writer = cv2.VideoWriter(str(beside), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
+                writer = cv2.VideoWriter(str(beside), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
                 if not writer.isOpened():
                     raise UserError(f"{path}: no video can be written there; choose another place")
             writer.write(cv2.cvtColor(large_HWC, cv2.COLOR_RGB2BGR))

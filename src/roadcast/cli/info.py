@@ -131,8 +131,8 @@ def tell_config(config: "Config", stages: bool = True) -> None:
         "pictures": f"{data.height}x{data.width} (height x width) at {data.fps:g} a second"
         + (f", reel {data.reel}" if data.reel else ""),
         "controls": ", ".join(dynamics.actions),
-        "tokenizer": f"{counts['tokenizer'] / 1e6:.2f} M parameters, stride {tokenizer.stride} in space and {tokenizer.time_stride} in time, "
-        f"{tokenizer.latent_channels} channels",
+        "tokenizer": f"{counts['tokenizer'] / 1e6:.2f} M parameters, stride {tokenizer.stride} in space, "
+        f"{tokenizer.time_stride} in time, {tokenizer.latent_channels} channels",
         "dynamics": f"{counts['dynamics'] / 1e6:.2f} M parameters, width {dynamics.width}, depth {dynamics.depth}, "
         f"{dynamics.context_frames} frames of context",
         "in all": f"{sum(counts.values()) / 1e6:.2f} M parameters",

@@ -23,6 +23,7 @@ def ingest(
     cameras: tuple[str, ...] = (),
     rate: float | None = None,
     signals: Path | None = None,
+    invert: tuple[str, ...] = (),
 ) -> None:
     """Turn raw recordings into a reel, the one format that training and evaluation read.
 
@@ -49,6 +50,7 @@ def ingest(
         quality: JPEG quality, 1 to 100.
         cameras: Only these cameras, in this order; all when empty.
         rate: Frames a second of the source, for raw streams and images that carry no times.
+        invert: Controls whose sign is the other way round in this source, such as steer.
         signals: A .csv or .jsonl of controls over time, for one video or one folder of images.
     """
     from roadcast.data.ingest import ingest as make_reel
@@ -64,7 +66,7 @@ def ingest(
         summary = make_reel(
             source, out, height=height or data.height, width=width or data.width, fps=fps or data.fps, crop=crop,
             quality=quality, split=split, max_gap=max_gap, min_seconds=min_seconds, cameras=cameras or None, rate=rate,
-            signals=signals, progress=count,
+            signals=signals, invert=invert, progress=count,
         )  # fmt: skip
     for name, reason in summary.rejected:
         say(f"rejected {name}: {reason}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from roadcast.cli.console import progress, say
+from roadcast.cli.device import checked
 from roadcast.config import Config, load_config, override
 from roadcast.errors import UserError
 from roadcast.presets import preset_config
@@ -45,8 +46,7 @@ def train(
         device: Where to compute: cpu, cuda, cuda:1.
     """
     config = configure(recipe, preset, reel, list(set_))
-    check_device(device)
-    say(f"the world is {run_training(config, out, device)}")
+    say(f"the world is {run_training(config, out, checked(device))}")
 
 
 def configure(recipe: Path | None, preset: str | None, reel: Path | None, assignments: list[str]) -> Config:
@@ -82,15 +82,3 @@ def trackers() -> "Callable[[Path], list[Logger]]":
         say("TensorBoard is not installed, so figures go to log.jsonl alone; for both: pip install 'roadcast[track]'")
         return lambda folder: []
     return lambda folder: [TensorBoardLog(folder / "tensorboard")]
-
-
-def check_device(device: str) -> None:
-    """Raise `UserError` unless torch can compute on `device`."""
-    import torch
-
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"--device {device}: cannot be used ({str(error).splitlines()[0]}); choose cpu, or cuda with an Nvidia GPU"
-        ) from None

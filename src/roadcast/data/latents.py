@@ -30,7 +30,9 @@ class LatentReel:
         try:
             self.info = json.loads((self.path / "latents.json").read_text())
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.path}: not a latent cache ({error}); remove the folder to have it made anew") from None
+            raise UserError(
+                f"{self.path}: not a latent cache ({error}); remove the folder to have it made anew"
+            ) from None
         self._z = None
 
     def __getstate__(self) -> dict:
@@ -50,11 +52,17 @@ class LatentReel:
 
 @torch.no_grad()
 def cache_latents(
-    reel: Reel, tokenizer: Encodes, new_stream: Callable[[], object], path: Path, key: str, progress: Callable[[int, int], None]
+    reel: Reel,
+    tokenizer: Encodes,
+    new_stream: Callable[[], object],
+    path: Path,
+    key: str,
+    progress: Callable[[int, int], None],
+    device: torch.device | str = "cpu",
 ) -> LatentReel:
     """Encode every recording of `reel` from its beginning and keep the result in `path`, or use what is there already.
 
-    key  names the reel and the tokenizer's weights; a cache made under another key is made anew
+    key     names the reel and the tokenizer's weights; a cache made under another key is made anew
     """
     if (path / "latents.json").exists() and (cached := LatentReel(path)).info["key"] == key:
         return cached
@@ -66,7 +74,7 @@ def cache_latents(
             for first in range(video.first, video.first + video.frames, BLOCK):
                 last = min(first + BLOCK, video.first + video.frames)
                 frames = np.stack([reel.read(f) for f in range(first, last)])
-                z = tokenizer.encode(torch.from_numpy(frames)[None], stream)[0].half().cpu().numpy()
+                z = tokenizer.encode(torch.from_numpy(frames)[None].to(device), stream)[0].half().cpu().numpy()
                 if out is None:
                     shape = (reel.frames, *z.shape[1:])
                     out = np.lib.format.open_memmap(beside / "latents.npy", "w+", np.float16, shape)

@@ -23,10 +23,14 @@ HORIZONS = (1, 2, 4, 8, 16, 32)
 class World(Interface):
     """What is evaluated: a tokenizer and a dynamics model behind two functions of uint8 RGB frames."""
 
-    fps: float
-    height: int
-    width: int
-    actions: tuple[str, ...]
+    @property
+    def fps(self) -> float: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def actions(self) -> tuple[str, ...]: ...
 
     def reconstruct(self, frames_BFHWC: Tensor) -> Tensor:
         """The frames through the tokenizer alone, of the same shape."""

@@ -60,12 +60,17 @@ def markdown_table(result: "Result") -> str:
         name = _heading(metric)
         for system in SYSTEMS:
             cells = [_mean_and_half(result.metrics[metric.name][system], h, metric.digits) for h in horizons]
-            lines.append(f"| {name} | {NAMES[system]} | " + " | ".join(cells) + " |")
+            lines.append(f"| {name} | {row_name(metric, system)} | " + " | ".join(cells) + " |")
             name = ""
         if metric.name in LIKENESS:
             cells = [_mean_and_half(result.gain[metric.name], h, metric.digits, sign=True) for h in horizons]
             lines.append("| | model minus last frame | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def row_name(metric: Metric, system: str) -> str:
+    """What a row of the metrics table is called; real video is another clip where likeness is measured."""
+    return "another real clip" if system == "real" and metric.name in LIKENESS else NAMES[system]
 
 
 def _header(result: "Result", title: str, about: dict[str, str]) -> str:
@@ -128,7 +133,9 @@ def _table(result: "Result") -> str:
         span = f"{escape(_heading(metric))} <small>{escape(metric.better)}</small>"
         body.append(f'<tr class="group"><th colspan="{len(horizons) + 1}">{span}</th></tr>')
         for system in SYSTEMS:
-            body.append(_row(NAMES[system], result.metrics[metric.name][system], horizons, metric.digits, system))
+            body.append(
+                _row(row_name(metric, system), result.metrics[metric.name][system], horizons, metric.digits, system)
+            )
         if metric.name in LIKENESS:
             gain = result.gain[metric.name]
             body.append(_row("model minus last frame", gain, horizons, metric.digits, "gain", sign=True))

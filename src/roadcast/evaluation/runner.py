@@ -71,6 +71,8 @@ def evaluate(
     for at in range(0, n, batch):
         indices = list(range(at, min(at + batch, n)))
         clip = read_clips(reel, protocol, indices)
+        other = read_clips(reel, protocol, [partner(i, n) for i in indices])
+        assert clip.frames_BFHWC is not None and other.frames_BFHWC is not None
         started = time.perf_counter()
         made = world.imagine(
             clip.frames_BFHWC[:, :context], clip.actions_BFA, clip.known_BFA, protocol.seeds(indices), steps
@@ -79,7 +81,7 @@ def evaluate(
         _wait(made)
         seconds["imagine"] += time.perf_counter() - started
         frames = clip.frames_BFHWC.to(made.device)
-        unrelated = read_clips(reel, protocol, [partner(i, n) for i in indices]).frames_BFHWC.to(made.device)
+        unrelated = other.frames_BFHWC.to(made.device)
         started = time.perf_counter()
         videos = {  # from the last context frame on
             "model": torch.cat([frames[:, context - 1 : context], made], dim=1),

@@ -126,6 +126,7 @@ def steering_test(
     for at in range(0, contexts, batch):
         part = chosen[at : at + batch]
         clip = read_clips(reel, protocol, part)
+        assert clip.frames_BFHWC is not None
         context = clip.frames_BFHWC[:, : protocol.context]
         actions = clip.actions_BFA[:, : protocol.context + frames].clone()
         known = clip.known_BFA[:, : protocol.context + frames].clone()
@@ -164,8 +165,8 @@ def real_steering(
         return None
     response = lateral[:, lags - 1 :]  # column j: flow into frame lags + j, the same frames for every lag
     pairs = [(command[:, lags - lag : lags - lag + response.shape[1]], response) for lag in range(lags)]
-    estimates = [correlation_estimate(x, y) for x, y in pairs]
-    if any(e is None for e in estimates):
+    estimates = [estimate for x, y in pairs if (estimate := correlation_estimate(x, y)) is not None]
+    if len(estimates) < lags:
         return None
     correlation = [e.mean for e in estimates]
     best = int(np.argmax(correlation))

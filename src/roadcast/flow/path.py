@@ -1,8 +1,8 @@
 """The straight path between data and noise, stated once (Lipman et al. 2023; Liu et al. 2023).
 
-    x_t = (1 - t) x + t n        t in [0, 1], t = 0 clean, n ~ N(0, I)
-    v   = d x_t / dt = n - x
-    x   = x_t - t v              n = x_t + (1 - t) v
+x_t = (1 - t) x + t n        t in [0, 1], t = 0 clean, n ~ N(0, I)
+v   = d x_t / dt = n - x
+x   = x_t - t v              n = x_t + (1 - t) v
 """
 
 from torch import Tensor

@@ -1,6 +1,7 @@
 """The rollout: the one place where a world is imagined. Training, evaluation and the driver's seat all run this code."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ class Rollout:
         """The next T = F / time_stride latent frames [B, T, H, W, C] under F commands; `state` moves on past them."""
         commands = self._commands(state, actions_BFA, known_BFA)
         x_t = self._noise(state, commands.shape[1])
-        for t, t_next in zip(self.levels[:-1], self.levels[1:], strict=True):
+        for t, t_next in pairwise(self.levels):
             t_BT = x_t.new_full(x_t.shape[:2], t)
             output = self.dynamics(x_t, t_BT, commands, state.history)
             x_t = step_towards(to_x(output, x_t, t_BT, self.flow.prediction), x_t, t, t_next)

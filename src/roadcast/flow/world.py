@@ -43,10 +43,14 @@ class World(nn.Module):
         """The rollout of this world in `steps` network passes a frame (the configuration's number when None)."""
         return Rollout(self.dynamics, self.config.flow, self.config.tokenizer.time_stride, steps)
 
+    @property
+    def device(self) -> torch.device:
+        return self.tokenizer.mean.device
+
     @torch.no_grad()
     def reconstruct(self, frames_BFHWC: Tensor) -> Tensor:
         """uint8 frames through the tokenizer and back: the best picture the dynamics could ever draw."""
-        return self.tokenizer.decode(self.tokenizer.encode(frames_BFHWC))
+        return self.tokenizer.decode(self.tokenizer.encode(frames_BFHWC.to(self.device)))
 
     @torch.no_grad()
     def imagine(
@@ -58,10 +62,13 @@ class World(nn.Module):
         seeds                   one a row: a row's future depends on its own seed alone
         returns                 uint8 [B, N, H, W, 3]
         """
+        frames_BFHWC, actions_BFA, known_BFA = (x.to(self.device) for x in (frames_BFHWC, actions_BFA, known_BFA))
         context, stride = frames_BFHWC.shape[1], self.config.tokenizer.time_stride
         horizon = actions_BFA.shape[1] - context
         if context % stride or horizon % stride:
-            raise UserError(f"context {context} and horizon {horizon} must be multiples of tokenizer.time_stride {stride}")
+            raise UserError(
+                f"context {context} and horizon {horizon} must be multiples of tokenizer.time_stride {stride}"
+            )
         rollout, stream = self.rollout(steps), Stream()
         z_BTHWC = self.tokenizer.encode(frames_BFHWC)
         self.tokenizer.decode(z_BTHWC, stream)
@@ -79,15 +86,15 @@ class World(nn.Module):
         save_tensors(folder / "weights.safetensors", self.state_dict(), {"format": "roadcast world"})
 
     @classmethod
-    def load(cls, folder: Path) -> "World":
-        """The world in a folder, ready to run.
+    def load(cls, folder: Path, device: str = "cpu") -> "World":
+        """The world in a folder, ready to run on `device`.
 
         Raises `UserError` when files are missing or damaged, or the weights are of other shapes than the configuration.
         """
         folder = Path(folder)
         world = cls(load_config(folder / "config.json"))
         load_weights(world, load_tensors(folder / "weights.safetensors"), folder / "weights.safetensors")
-        return world.eval()
+        return world.to(device).eval()
 
 
 def load_weights(module: nn.Module, tensors: dict[str, Tensor], where: Path) -> None:
@@ -97,5 +104,8 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], where: Path) -> 
         ours = tuple(own[name].shape) if name in own else "absent"
         theirs = tuple(tensors[name].shape) if name in tensors else "absent"
         if ours != theirs:
-            raise UserError(f"{where}: tensor {name} is {theirs} in the file and {ours} in the configured model; use the config.json it was saved with")
+            raise UserError(
+                f"{where}: tensor {name} is {theirs} in the file and {ours} in the configured model; "
+                "use the config.json it was saved with"
+            )
     module.load_state_dict(tensors)

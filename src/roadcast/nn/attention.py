@@ -24,7 +24,9 @@ class Projections(nn.Module):
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`x` [..., L, D] as q [..., L, N, K], k and v [..., L, N_kv, K], queries and keys of unit root mean square."""
-        q, k, v = self.qkv(x).unflatten(-1, (-1, self.head_dim)).split([self.heads, self.kv_heads, self.kv_heads], dim=-2)
+        q, k, v = (
+            self.qkv(x).unflatten(-1, (-1, self.head_dim)).split([self.heads, self.kv_heads, self.kv_heads], dim=-2)
+        )
         return self.q_norm(q), self.k_norm(k), v
 
     def attend(self, q_RNLK: Tensor, k_RNSK: Tensor, v_RNSK: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -21,7 +21,15 @@ class KVCache:
 
     @classmethod
     def empty(
-        cls, layers: int, batch: int, tokens: int, heads: int, slots: int, head_dim: int, device=None, dtype=torch.float32
+        cls,
+        layers: int,
+        batch: int,
+        tokens: int,
+        heads: int,
+        slots: int,
+        head_dim: int,
+        device=None,
+        dtype=torch.float32,
     ) -> "KVCache":
         shape = (layers, batch, tokens, heads, slots, head_dim)
         zeros = torch.zeros(shape, device=device, dtype=dtype)

@@ -1,7 +1,7 @@
 """What a stage of training minimises. A new way to train is a new Objective; the loop never changes."""
 
 from collections.abc import Callable, Iterable
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,9 @@ class Objective:
     def __init__(self, world: World, options: dict[str, float]):
         unknown = options.keys() - self.defaults.keys()
         if unknown:
-            raise UserError(f"objective {self.name!r} has no option {min(unknown)!r}; it has {', '.join(self.defaults)}")
+            raise UserError(
+                f"objective {self.name!r} has no option {min(unknown)!r}; it has {', '.join(self.defaults)}"
+            )
         self.world = world
         self.options = self.defaults | options
 
@@ -43,13 +45,14 @@ class Objective:
         """What is left to do once the weights are final, given some training clips."""
 
 
+Kind = TypeVar("Kind", bound=Objective)
 OBJECTIVES: dict[str, type[Objective]] = {}
 
 
-def register_objective(name: str) -> Callable[[type[Objective]], type[Objective]]:
+def register_objective(name: str) -> Callable[[type[Kind]], type[Kind]]:
     """Class decorator: recipes find the objective under `name`."""
 
-    def register(cls: type[Objective]) -> type[Objective]:
+    def register(cls: type[Kind]) -> type[Kind]:
         cls.name = name
         OBJECTIVES[name] = cls
         return cls

@@ -12,11 +12,11 @@ class MockSession:
     `height` and `width` in pixels, `fps` in Hz; raises `UserError` for what toyroad cannot draw.
     """
 
-    actions = ("steer", "throttle", "brake")
+    actions: tuple[str, ...] = ("steer", "throttle", "brake")
 
     def __init__(self, height: int = 256, width: int = 512, fps: float = 20.0):
         self.height, self.width, self.fps = height, width, fps
-        self.scenes = list(WEATHERS)
+        self.scenes: list[str] = list(WEATHERS)
         self.reset()
 
     def reset(self, scene: int = 0, seed: int = 0) -> np.ndarray:
@@ -33,6 +33,7 @@ class MockSession:
         """The world as it is now, untouched by later steps."""
         return self._world.copy()
 
-    def restore(self, snapshot: ToyWorld) -> None:
+    def restore(self, snapshot: object) -> None:
         """Go on from `snapshot`, which stays as it is and can be gone back to again."""
+        assert isinstance(snapshot, ToyWorld)
         self._world = snapshot.copy()

@@ -57,7 +57,7 @@ class ModelSession:
         self.reset()
 
     @classmethod
-    def open(cls, folder: Path, steps: int | None = None) -> "ModelSession":
+    def open(cls, folder: Path, steps: int | None = None, device: str = "cpu") -> "ModelSession":
         """A session over the world in `folder` (or in `folder`/world, so that a run's own folder will do).
 
         steps  network passes a frame; None takes the world's own number
@@ -66,7 +66,7 @@ class ModelSession:
         folder = Path(folder)
         if (folder / "world" / "config.json").exists():
             folder = folder / "world"
-        return cls(World.load(folder), load_scenes(folder), steps)
+        return cls(World.load(folder, device), load_scenes(folder), steps)
 
     @torch.inference_mode()
     def reset(self, scene: int = 0, seed: int = 0) -> np.ndarray:
@@ -74,21 +74,23 @@ class ModelSession:
         if not 0 <= scene < len(self.scenes):
             raise UserError(f"scene {scene} does not exist; choose 0 to {len(self.scenes) - 1}")
         context = self.context
-        frames, actions = context.frames_BFHWC[scene : scene + 1], context.actions_BFA[scene : scene + 1]
-        known = context.known_BFA[scene : scene + 1]
+        frames, actions, known = (
+            x[scene : scene + 1].to(self.world.device)
+            for x in (context.frames_BFHWC, context.actions_BFA, context.known_BFA)
+        )
         z_BTHWC = self.world.tokenizer.encode(frames)
         self.stream = Stream()
         shown = self.world.tokenizer.decode(z_BTHWC, self.stream)
         self.state = self.rollout.start(z_BTHWC, actions, known, [seed])
-        return shown[0, -1].numpy()
+        return shown[0, -1].cpu().numpy()
 
     @torch.inference_mode()
     def step(self, action: dict[str, float]) -> np.ndarray:
         """The next frame [H, W, 3] uint8 under `action`; a control that is not named counts as unknown."""
         values = torch.tensor([[[action.get(name, 0.0) for name in self.actions]]], dtype=torch.float32)
         known = torch.tensor([[[name in action for name in self.actions]]])
-        z_BTHWC: Tensor = self.rollout.step(self.state, values, known)
-        return self.world.tokenizer.decode(z_BTHWC, self.stream)[0, -1].numpy()
+        z_BTHWC: Tensor = self.rollout.step(self.state, values.to(self.world.device), known.to(self.world.device))
+        return self.world.tokenizer.decode(z_BTHWC, self.stream)[0, -1].cpu().numpy()
 
     def snapshot(self) -> Snapshot:
         """The world as it stands now, to come back to or to branch from."""

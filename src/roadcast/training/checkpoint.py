@@ -39,7 +39,9 @@ def load_state(folder: Path) -> dict[str, Any] | None:
             damaged.append(f"{path} ({type(error).__name__})")
             continue
         if state["schema"] > SCHEMA:
-            raise UserError(f"{path}: written by a newer roadcast (schema {state['schema']}); install that one to resume")
+            raise UserError(
+                f"{path}: written by a newer roadcast (schema {state['schema']}); install that one to resume"
+            )
         return state
     if damaged:
         raise UserError(f"no readable state: {', '.join(damaged)}; remove them to begin the stage anew")

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -105,7 +106,13 @@ def latents_of_reel(world: World, reel: Reel, folder: Path, report: Report) -> L
         digest.update(tensor.cpu().numpy().tobytes())
     key = f"{reel.fingerprint}-{digest.hexdigest()}"
     return cache_latents(
-        reel, world.tokenizer, Stream, folder / "latents", key, lambda done, total: report("latents", done, total, {})
+        reel,
+        world.tokenizer,
+        Stream,
+        folder / "latents",
+        key,
+        lambda done, total: report("latents", done, total, {}),
+        world.device,
     )
 
 
@@ -124,9 +131,23 @@ def begin(config: Config, folder: Path) -> None:
     """Write the run's configuration, or hold it against the one the run was begun with."""
     path = folder / "config.json"
     if path.exists():
-        if load_config(path) != config:
-            raise UserError(f"{folder}: was begun with another configuration ({path}); choose another folder, or the same settings")
+        if (change := difference(load_config(path).to_dict(), config.to_dict())) is not None:
+            raise UserError(
+                f"{folder}: was begun with another configuration ({change}); choose another folder, or the same settings"
+            )
         return
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(path) as beside:
         config.save(beside)
+
+
+def difference(begun: Any, now: Any, name: str = "") -> str | None:
+    """The first setting in which two configurations, as dictionaries, differ: its dotted name and both values."""
+    if begun == now:
+        return None
+    if isinstance(begun, dict) and isinstance(now, dict):
+        for key in begun | now:
+            found = difference(begun.get(key), now.get(key), f"{name}.{key}" if name else key)
+            if found:
+                return found
+    return f"{name} was {begun!r}, is now {now!r}"

@@ -29,16 +29,24 @@ class Scenes:
 def save_scenes(folder: Path, reel: Reel, config: Config) -> None:
     """Write `folder`/scenes.npz: clips as long as the model's context, evenly spread over held-out recordings (or, without any, all)."""
     frames = config.dynamics.context_frames
-    splits = [split for split in ("val", "test", "train") if any(v.split == split and v.frames >= frames for v in reel.videos)]
+    splits = [
+        split for split in ("val", "test", "train") if any(v.split == split and v.frames >= frames for v in reel.videos)
+    ]
     if not splits:
         raise UserError(f"{reel.path}: no recording has the {frames} frames a scene needs; ingest longer recordings")
     table = ClipTable.of(reel.videos, splits[0], frames)
     found = [table.find(clip) for clip in np.linspace(0, len(table) - 1, SCENES + 2, dtype=int)[1:-1]]
     clip = read_clips(reel, found, frames, config.dynamics.actions)
     assert clip.frames_BFHWC is not None
-    names = [f"{reel.videos[video].name} @ {(first - reel.videos[video].first) / reel.fps:.1f} s" for video, first in found]
+    names = [
+        f"{reel.videos[video].name} @ {(first - reel.videos[video].first) / reel.fps:.1f} s" for video, first in found
+    ]
     np.savez_compressed(
-        folder / "scenes.npz", names=np.array(names), frames=clip.frames_BFHWC, actions=clip.actions_BFA, known=clip.known_BFA
+        folder / "scenes.npz",
+        names=np.array(names),
+        frames=clip.frames_BFHWC,
+        actions=clip.actions_BFA,
+        known=clip.known_BFA,
     )
 
 
@@ -50,4 +58,6 @@ def load_scenes(folder: Path) -> Scenes:
             frames, actions, known = (torch.from_numpy(file[name]) for name in ("frames", "actions", "known"))
             return Scenes([str(name) for name in file["names"]], frames, actions, known)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: scenes cannot be read ({error}); export the world again with `roadcast train`") from None
+        raise UserError(
+            f"{path}: scenes cannot be read ({error}); export the world again with `roadcast train`"
+        ) from None

@@ -8,6 +8,7 @@ import torch
 
 from roadcast.config import StageConfig
 from roadcast.data.loader import Clips
+from roadcast.errors import UserError
 from roadcast.objectives.base import Objective
 from roadcast.training.checkpoint import load_state, save_state
 from roadcast.training.ema import EMA
@@ -36,7 +37,7 @@ def fit(
     validate  called every `evaluate_every` steps with the averaged weights in place
 
     All chance comes from generators seeded by (seed, step), so step n is the same whether or not the run was stopped
-    before it. Raises `FloatingPointError` when the gradient is not finite; the states saved before it remain.
+    before it. Raises `UserError` when the gradient is not finite; the states saved before it remain.
     """
     model = objective.trained
     model.train()
@@ -63,7 +64,10 @@ def fit(
             averages.add({"loss": loss} | terms)
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), stage.clip_norm)
         if not torch.isfinite(norm):
-            raise FloatingPointError(f"gradient norm is {norm.item()} at step {step}; lower the stage's lr, or look at the clip {clip.first_B.tolist()}")
+            raise UserError(
+                f"{folder}: the gradient is {norm.item()} at step {step}, on clips that begin at frames {clip.first_B.tolist()}; "
+                "look at them, or lower the stage's lr and begin it anew; the states saved before are as they were"
+            )
         optimizer.step()
         ema.update(model)
         averages.add({"grad_norm": norm, "step_seconds": torch.tensor(time.perf_counter() - started)})

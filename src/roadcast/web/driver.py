@@ -162,6 +162,7 @@ class Driver:
         while True:
             await self._until(lambda: self._credit > 0 and self._shot is not None)
             shot, self._shot, self._unsent_since = self._shot, None, None
+            assert shot is not None
             self._credit -= 1
             self._changed.set()
             start_ns = time.monotonic_ns()

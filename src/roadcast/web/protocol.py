@@ -175,7 +175,7 @@ def parse(text: str) -> Message:
     return kind(**values)
 
 
-def _checked(kind: type[Message], name: str, key: str, of: object, value: object) -> object:
+def _checked(kind: type[Message], name: str, key: str, of: type, value: object) -> object:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (number if of is float else type(value) is of):
         raise UserError(f"{name}: {key} = {str(value)[:40]!r} is not of type {of.__name__}")

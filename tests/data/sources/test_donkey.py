@@ -10,7 +10,8 @@ import pytest
 
 from roadcast.data.ingest import ingest
 from roadcast.data.sources.base import open_source
-from roadcast.data.store import Reel, ReelWriter
+from roadcast.data.store import Reel
+from roadcast.data.writer import ReelWriter
 from roadcast.errors import UserError
 
 TIMES = [1_000_000 + k * 50 for k in range(60)]

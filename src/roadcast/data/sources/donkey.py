@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -159,11 +159,7 @@ def _members(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 @contextmanager
 def _open_images(path: Path) -> Iterator[Read]:
-    """A function from an image's file name to its bytes, None if missing.
-
-    The images of an archive, which come in any order, are laid end to end in one nameless temporary file, which the
-    system removes even if the process is killed.
-    """
+    """A function from an image's file name to its bytes, None if missing."""
     if path.is_dir():
 
         def read_file(name: str) -> bytes | None:
@@ -174,13 +170,8 @@ def _open_images(path: Path) -> Iterator[Read]:
 
         yield read_file
         return
-    with tempfile.TemporaryFile() as spool:
-        places: dict[str, tuple[int, int]] = {}
-        for name, read in _members(path):
-            if Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                data = read()
-                places[name] = (spool.tell(), len(data))
-                spool.write(data)
+    spool, places = _spool(path)
+    with spool:
 
         def read_spool(name: str) -> bytes | None:
             if name not in places:
@@ -190,3 +181,22 @@ def _open_images(path: Path) -> Iterator[Read]:
             return spool.read(length)
 
         yield read_spool
+
+
+def _spool(path: Path) -> tuple[IO[bytes], dict[str, tuple[int, int]]]:
+    """The images of an archive, which come in any order, end to end in one file, and each one's (offset, length) by name.
+
+    The file has no name, so that the system removes it even if the process is killed. An `OSError` names its folder.
+    """
+    places: dict[str, tuple[int, int]] = {}
+    try:
+        spool = tempfile.TemporaryFile()
+        for name, read in _members(path):
+            if Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                data = read()
+                places[name] = (spool.tell(), len(data))
+                spool.write(data)
+        spool.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from None
+    return spool, places

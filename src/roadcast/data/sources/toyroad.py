@@ -62,7 +62,7 @@ class ToyroadSource:
             for t, command in zip(t_ns.tolist(), commands, strict=True):
                 again.step(*command)
                 images = tuple(again.render(camera) for camera in self.cameras)
-                yield t, images if len(images) > 1 else images[0]
+                yield t, images[0] if len(images) == 1 else images
 
         return Recording(
             name=f"toyroad-{self._seed:04d}-{index:05d}",

@@ -38,7 +38,7 @@ def dense_flow(before_HW: np.ndarray, after_HW: np.ndarray) -> np.ndarray:
     Dense inverse search, preset medium (Kroeger, Timofte, Dai, Van Gool, "Fast Optical Flow using Dense Inverse
     Search", 2016), as in OpenCV. It is an estimate: plain surfaces get the motion of their surroundings.
     """
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before_HW, after_HW, None)
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before_HW, after_HW, None)
 
 
 def motion(video_FHWC: np.ndarray) -> Motion:

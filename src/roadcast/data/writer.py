@@ -1,0 +1,180 @@
+"""Writing a reel: recordings go in one by one, and the reel appears whole."""
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from roadcast.data.encode import Encoder
+from roadcast.data.join import join
+from roadcast.data.layout import SCHEMA, partial_of
+from roadcast.data.piece import Piece, complete_piece, complete_pieces, new_piece
+from roadcast.data.sources.base import Recording
+from roadcast.errors import UserError
+from roadcast.files import disk_trouble_told, remove, sync, sync_folder, write_file
+
+
+class ReelWriter:
+    """The write side: recordings are added one by one, and the reel appears at `path`, whole, when the block ends.
+
+    Work goes on beside, in `path`.partial: a recording's shard is synced and renamed, then its rows. A writer that was
+    killed goes on from there when it is started again with the same settings, and ends with the same bytes; so it does
+    after a full disk.
+    Raises `UserError` if there is something at `path`, if another writer is at work, if other settings were begun, or if
+    the disk is full or may not be written to.
+
+    fps              time steps a second; `height` and `width` are those of every picture, in pixels
+    quality          of the JPEG pictures, 1 to 100
+    origin           what the pictures come from and how they were made, kept in reel.json
+    workers          threads that encode pictures
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        fps: float,
+        height: int,
+        width: int,
+        cameras: tuple[str, ...] = ("front",),
+        quality: int = 95,
+        origin: dict[str, Any] | None = None,
+        workers: int = 2,
+    ):
+        self.path = Path(path)
+        self.partial = partial_of(self.path)
+        self.fps, self.height, self.width = float(fps), height, width
+        self.cameras, self.quality = tuple(cameras), quality
+        self.header = {
+            "schema": SCHEMA, "fps": self.fps, "height": height, "width": width, "cameras": list(cameras),
+            "jpeg_quality": quality, "origin": origin or {},
+        }  # fmt: skip
+        self.workers = workers
+        self.added = 0
+        self.finished = False
+
+    def __enter__(self) -> "ReelWriter":
+        if self.path.exists():
+            raise UserError(f"{self.path}: is there already; choose another place or remove it first")
+        again = f"then start it again, and it goes on with what is complete in {self.partial}"
+        with ExitStack() as opened:
+            opened.enter_context(disk_trouble_told(self.partial, again))
+            _make_folders(self.partial)
+            opened.enter_context(_locked(self.partial))
+            _keep_to_plan(self.partial, self.header)
+            self._encoder = opened.enter_context(
+                Encoder(self.height, self.width, len(self.cameras), self.quality, self.workers)
+            )
+            opened.push(self._clear_if_of_no_use)
+            opened.push(self._finish_if_well)
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._opened.__exit__(*error)
+
+    def add(self, recording: Recording, split: str | None = None) -> None:
+        """Take in a recording that is at the reel's rate, size and cameras already; without a split it is given one at the end."""
+        ordinal, self.added = self.added, self.added + 1
+        if self.report_of(ordinal, recording) is not None:
+            return
+        with self.piece(ordinal, replace(recording, split=split or recording.split)) as piece:
+            piece.begin(recording.name)
+            for t_ns, images in recording.frames():
+                assert images is not None, f"{recording.name}: a missing frame at a constant rate"
+                piece.put(t_ns, images)
+            piece.end(recording.calibration)
+
+    def piece(self, ordinal: int, recording: Recording) -> AbstractContextManager[Piece]:
+        """Where the source's recording number `ordinal` is written; pieces may be filled in threads, in any order."""
+        return new_piece(self.partial, ordinal, recording, self._encoder)
+
+    def report_of(self, ordinal: int, recording: Recording) -> dict[str, Any] | None:
+        """What was reported about a recording that is complete, else None."""
+        done = complete_piece(self.partial, ordinal)
+        return done["report"] if done and done["name"] == recording.name else None
+
+    def has_rows(self) -> bool:
+        """Whether any recording that is complete has frames."""
+        return any(piece["rows"] for piece in complete_pieces(self.partial))
+
+    def finish(self, report: dict[str, Any] | None = None) -> None:
+        """Join what is complete, sync it, and rename it into place; called at the end of the block unless called before.
+
+        Raises `UserError` if no recording has frames, if two have one name, or if there is something at `path` by now.
+        """
+        pieces = [piece for piece in complete_pieces(self.partial) if piece["rows"]]
+        if not pieces:
+            raise UserError(f"{self.path}: no recording was complete, so there is nothing to write")
+        names = [row["name"] for piece in pieces for row in piece["rows"]]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UserError(f"{self.path}: two recordings are named {twice!r}; rename one at the source")
+        reel = join(self.partial, pieces, self.header, report or {})
+        sync(reel)
+        try:
+            os.rename(reel, self.path)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            raise UserError(f"{self.path}: is there already; choose another place or remove it first") from None
+        sync_folder(self.path.absolute().parent)
+        self.finished = True
+        remove(self.partial)
+
+    def _finish_if_well(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and not self.finished:
+            self.finish()
+
+    def _clear_if_of_no_use(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, UserError) and not self.has_rows():
+            remove(self.partial)
+
+
+def _make_folders(partial: Path) -> None:
+    try:
+        (partial / "reel" / "shards").mkdir(parents=True, exist_ok=True)
+        (partial / "pieces").mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{partial}: cannot be made ({error.strerror}); choose a place you may write to") from None
+
+
+@contextmanager
+def _locked(partial: Path) -> Iterator[None]:
+    """One writer at a time: the lock goes with its process, so one that was killed leaves none behind."""
+    with open(partial / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"{partial}: another process is writing this reel; wait for it or choose another place"
+            ) from None
+        yield
+
+
+def _keep_to_plan(partial: Path, header: dict[str, Any]) -> None:
+    """Write down the settings, or hold them against those that were begun with."""
+    plan = partial / "plan.json"
+    if not plan.exists():
+        write_file(plan, lambda beside: beside.write_text(json.dumps(header, indent=1)))
+    elif (begun := json.loads(plan.read_text())) != json.loads(json.dumps(header)):
+        different = _first_difference(begun, header)
+        raise UserError(
+            f"{partial}: was begun with other settings ({different}); use the same, or remove the folder to begin anew"
+        )
+
+
+def _first_difference(begun: dict[str, Any], now: dict[str, Any], prefix: str = "") -> str:
+    for key in sorted(begun.keys() | now.keys()):
+        was, is_ = begun.get(key), now.get(key)
+        both = isinstance(was, dict) and isinstance(is_, dict)
+        if both and (found := _first_difference(was, is_, f"{prefix}{key}.")):
+            return found
+        if was != is_ and json.dumps(was) != json.dumps(is_):
+            return f"{prefix}{key} = {was!r}, now {is_!r}"
+    return ""
