@@ -183,6 +183,18 @@ def override(config: Config, assignments: list[str]) -> Config:
     return config.validate()
 
 
+def first_difference(begun: dict[str, Any], now: dict[str, Any], prefix: str = "") -> str | None:
+    """The first setting, by name, in which two configurations as dictionaries differ: its dotted name and both values."""
+    for key in sorted(begun.keys() | now.keys()):
+        was, is_ = begun.get(key), now.get(key)
+        if isinstance(was, dict) and isinstance(is_, dict):
+            if found := first_difference(was, is_, f"{prefix}{key}."):
+                return found
+        elif was != is_:
+            return f"{prefix}{key} = {was!r}, now {is_!r}"
+    return None
+
+
 def overlay(config: Any, values: dict[str, Any], where: str, prefix: str = "") -> Any:
     """A copy of dataclass `config` with `values` laid over it, each checked against the field's type."""
     hints = typing.get_type_hints(type(config))

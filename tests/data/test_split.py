@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from roadcast.data.split import SPLITS, assign_splits, shared_pictures
 from roadcast.data.layout import INDEX
+from roadcast.data.split import SPLITS, assign_splits, shared_pictures
 
 
 @pytest.mark.parametrize("count", [3, 4, 5, 10, 50])

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextlib import suppress
 
 import pytest
 
@@ -10,9 +11,16 @@ from roadcast.data.writer import ReelWriter
 from roadcast.errors import UserError
 
 
+def write(make, path):
+    """Write the recordings of the fixture `reel`."""
+    with ReelWriter(path, **make.SHAPE) as writer:
+        writer.add(make.recording("a", 30), "train")
+        writer.add(make.recording("b", 20, start=100), "val")
+
+
 def begin(make, path):
-    """Add one recording of 30 frames and stop before the reel is whole."""
-    with pytest.raises(KeyboardInterrupt), ReelWriter(path, **make.SHAPE) as writer:
+    """Write the first of them, and be interrupted."""
+    with suppress(KeyboardInterrupt), ReelWriter(path, **make.SHAPE) as writer:
         writer.add(make.recording("a", 30), "train")
         raise KeyboardInterrupt
 
@@ -65,11 +73,6 @@ def test_copies_of_train_pictures_in_val_are_warned_of(reel):
     assert "20 of 20 pictures of val and test are in train too" in reel.header["report"]["warnings"][0]
 
 
-def add_both(make, writer):
-    writer.add(make.recording("a", 30), "train")
-    writer.add(make.recording("b", 20, start=100), "val")
-
-
 def failing(monkeypatch, name, call, code):
     """Let `os.<name>` fail from its call number `call` on with the system's error `code`; gives a list that grows with the calls."""
     real, calls = getattr(os, name), []
@@ -87,20 +90,17 @@ def failing(monkeypatch, name, call, code):
 def test_a_disk_that_is_full_at_any_moment_is_told_and_the_work_goes_on_to_the_same_bytes(make, reel, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         calls = failing(patch, "fsync", 10**9, errno.ENOSPC)
-        with ReelWriter(tmp_path / "counted", **make.SHAPE) as writer:
-            add_both(make, writer)
+        write(make, tmp_path / "counted")
     syncs = len(calls) - 1  # the last is of the folder, after the reel has appeared
     assert syncs > 15
-    for call in range(0, syncs):
-        out = tmp_path / f"out{call}"
-        told = rf"out{call}\.partial: No space left on device; make room there, then start it again"
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match=told):
+    for call in range(syncs):
+        out, partial = tmp_path / f"out{call}", tmp_path / f"out{call}.partial"
+        with pytest.MonkeyPatch.context() as patch:
             failing(patch, "fsync", call, errno.ENOSPC)
-            with ReelWriter(out, **make.SHAPE) as writer:
-                add_both(make, writer)
-        assert not out.exists() and out.with_name(f"out{call}.partial").is_dir()
-        with ReelWriter(out, **make.SHAPE) as writer:
-            add_both(make, writer)
+            with pytest.raises(UserError, match=f"{partial}: No space left on device; make room there, then start"):
+                write(make, out)
+        assert partial.is_dir() and not out.exists()
+        write(make, out)
         assert make.contents(out) == make.contents(reel.path)
 
 
@@ -114,17 +114,17 @@ def test_a_disk_that_is_full_at_any_moment_is_told_and_the_work_goes_on_to_the_s
 )
 def test_other_ways_in_which_a_disk_bars_one_are_told_too(make, tmp_path, monkeypatch, code, told):
     failing(monkeypatch, "replace", 2, code)
-    with pytest.raises(UserError, match=rf"reel\.partial.*{told}"), ReelWriter(tmp_path / "reel", **make.SHAPE) as w:
-        add_both(make, w)
+    with pytest.raises(UserError, match=rf"reel\.partial.*{told}"):
+        write(make, tmp_path / "reel")
 
 
 def test_a_fault_that_is_not_the_user_s_keeps_its_traceback(make, tmp_path, monkeypatch):
     failing(monkeypatch, "fsync", 5, errno.EBADF)
-    with pytest.raises(OSError, match=os.strerror(errno.EBADF)), ReelWriter(tmp_path / "reel", **make.SHAPE) as writer:
-        add_both(make, writer)
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        write(make, tmp_path / "reel")
 
 
 def test_a_place_where_no_folder_can_be_made_is_named(make, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/reel\.partial: cannot be made \(Not a directory\); choose"):
-        ReelWriter(tmp_path / "file" / "reel", **make.SHAPE).__enter__()
+        write(make, tmp_path / "file" / "reel")

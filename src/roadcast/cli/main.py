@@ -1,7 +1,6 @@
 """The command `roadcast`: finds the subcommand, and turns what goes wrong into one line and an exit code."""
 
 import difflib
-import errno
 import importlib
 import inspect
 import os
@@ -9,10 +8,10 @@ import sys
 
 import roadcast
 from roadcast.errors import UserError
+from roadcast.files import BARRED, FULL
 
 DONE, FAULT, MISUSE, INTERRUPTED = 0, 1, 2, 130
 RESUMABLE = ("ingest", "train", "demo")
-DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 COMMANDS = {
     "ingest": "turn raw recordings into a reel",
@@ -65,7 +64,7 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left, as `| head` does
         return DONE
     except OSError as error:
-        if error.errno not in DISK_TROUBLE:
+        if error.errno not in FULL | BARRED:
             raise
         return _complain(f"{error.filename or 'disk'}: {error.strerror}", FAULT, debug)
     return DONE

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from roadcast.config import first_difference
 from roadcast.data.encode import Encoder
 from roadcast.data.join import join
 from roadcast.data.layout import SCHEMA, partial_of
@@ -163,18 +164,7 @@ def _keep_to_plan(partial: Path, header: dict[str, Any]) -> None:
     if not plan.exists():
         write_file(plan, lambda beside: beside.write_text(json.dumps(header, indent=1)))
     elif (begun := json.loads(plan.read_text())) != json.loads(json.dumps(header)):
-        different = _first_difference(begun, header)
+        different = first_difference(begun, json.loads(json.dumps(header)))
         raise UserError(
             f"{partial}: was begun with other settings ({different}); use the same, or remove the folder to begin anew"
         )
-
-
-def _first_difference(begun: dict[str, Any], now: dict[str, Any], prefix: str = "") -> str:
-    for key in sorted(begun.keys() | now.keys()):
-        was, is_ = begun.get(key), now.get(key)
-        both = isinstance(was, dict) and isinstance(is_, dict)
-        if both and (found := _first_difference(was, is_, f"{prefix}{key}.")):
-            return found
-        if was != is_ and json.dumps(was) != json.dumps(is_):
-            return f"{prefix}{key} = {was!r}, now {is_!r}"
-    return ""

@@ -3,16 +3,15 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from roadcast.config import Config, StageConfig, load_config
+from roadcast.config import Config, StageConfig, first_difference, load_config
 from roadcast.data.latents import LatentReel, cache_latents
 from roadcast.data.loader import Clips
 from roadcast.data.store import Reel
 from roadcast.errors import UserError
-from roadcast.files import replacing
+from roadcast.files import disk_trouble_told, replacing
 from roadcast.flow.world import World
 from roadcast.nn.causal_conv import Stream
 from roadcast.objectives import Objective, build_objective
@@ -42,6 +41,19 @@ def train(
     folder = Path(folder)
     reel = Reel(config.data.reel)
     check_reel(reel, config)
+    with disk_trouble_told(folder, "and start the same training again: it goes on from the last state saved"):
+        return train_stages(config, folder, reel, report, trackers, device)
+
+
+def train_stages(
+    config: Config,
+    folder: Path,
+    reel: Reel,
+    report: Report,
+    trackers: Callable[[Path], list[Logger]],
+    device: str,
+) -> Path:
+    """Train the stages that are not done yet, then put the finished world together."""
     begin(config, folder)
     torch.manual_seed(config.seed)
     world = World(config).to(device)
@@ -131,7 +143,7 @@ def begin(config: Config, folder: Path) -> None:
     """Write the run's configuration, or hold it against the one the run was begun with."""
     path = folder / "config.json"
     if path.exists():
-        if (change := difference(load_config(path).to_dict(), config.to_dict())) is not None:
+        if (change := first_difference(load_config(path).to_dict(), config.to_dict())) is not None:
             raise UserError(
                 f"{folder}: was begun with another configuration ({change}); choose another folder, or the same settings"
             )
@@ -139,15 +151,3 @@ def begin(config: Config, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(path) as beside:
         config.save(beside)
-
-
-def difference(begun: Any, now: Any, name: str = "") -> str | None:
-    """The first setting in which two configurations, as dictionaries, differ: its dotted name and both values."""
-    if begun == now:
-        return None
-    if isinstance(begun, dict) and isinstance(now, dict):
-        for key in begun | now:
-            found = difference(begun.get(key), now.get(key), f"{name}.{key}" if name else key)
-            if found:
-                return found
-    return f"{name} was {begun!r}, is now {now!r}"
