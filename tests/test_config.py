@@ -116,7 +116,7 @@ def test_missing_and_unreadable_files_are_named(tmp_path):
         ("data.fps=10", lambda c: c.data.fps, 10.0),
         ("tokenizer.widths=[8, 16, 32]", lambda c: c.tokenizer.widths, (8, 16, 32)),
         ("train.dynamics.steps=200", lambda c: c.train["dynamics"].steps, 200),
-        ("train.dynamics.options.weight=2", lambda c: c.train["dynamics"].options, {"weight": 2.0}),
+        ("train.dynamics.options.weight=2", lambda c: c.train["dynamics"].options["weight"], 2.0),
         ("train.distil.objective=shortcut", lambda c: c.train["distil"].objective, "shortcut"),
         (' dynamics.actions=["steer"]', lambda c: c.dynamics.actions, ("steer",)),
     ],

@@ -160,11 +160,10 @@ def _locked(partial: Path) -> Iterator[None]:
 
 def _keep_to_plan(partial: Path, header: dict[str, Any]) -> None:
     """Write down the settings, or hold them against those that were begun with."""
-    plan = partial / "plan.json"
+    plan, now = partial / "plan.json", json.loads(json.dumps(header))
     if not plan.exists():
         write_file(plan, lambda beside: beside.write_text(json.dumps(header, indent=1)))
-    elif (begun := json.loads(plan.read_text())) != json.loads(json.dumps(header)):
-        different = first_difference(begun, json.loads(json.dumps(header)))
+    elif different := first_difference(json.loads(plan.read_text()), now):
         raise UserError(
             f"{partial}: was begun with other settings ({different}); use the same, or remove the folder to begin anew"
         )

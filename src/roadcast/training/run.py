@@ -42,31 +42,20 @@ def train(
     reel = Reel(config.data.reel)
     check_reel(reel, config)
     with disk_trouble_told(folder, "and start the same training again: it goes on from the last state saved"):
-        return train_stages(config, folder, reel, report, trackers, device)
-
-
-def train_stages(
-    config: Config,
-    folder: Path,
-    reel: Reel,
-    report: Report,
-    trackers: Callable[[Path], list[Logger]],
-    device: str,
-) -> Path:
-    """Train the stages that are not done yet, then put the finished world together."""
-    begin(config, folder)
-    torch.manual_seed(config.seed)
-    world = World(config).to(device)
-    for name, stage in config.train.items():
-        done = folder / name / "world"
-        if not (done / "weights.safetensors").exists():
-            train_stage(world, name, stage, reel, folder, report, trackers)
-            with replacing(done) as beside:
+        begin(config, folder)
+        torch.manual_seed(config.seed)
+        world = World(config).to(device)
+        for name, stage in config.train.items():
+            done = folder / name / "world"
+            if not done.exists():
+                train_stage(world, name, stage, reel, folder, report, trackers)
+                with replacing(done) as beside:
+                    world.save(beside)
+            world = World.load(done, device)
+        if not (folder / "world").exists():
+            with replacing(folder / "world") as beside:
                 world.save(beside)
-        world = World.load(done).to(device)
-    with replacing(folder / "world") as beside:
-        world.save(beside)
-        save_scenes(beside, reel, config)
+                save_scenes(beside, reel, config)
     return folder / "world"
 
 

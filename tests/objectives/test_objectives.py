@@ -1,0 +1,118 @@
+from itertools import pairwise
+
+import pytest
+import torch
+
+from roadcast.data.clip import Clip
+from roadcast.errors import UserError
+from roadcast.flow.world import World
+from roadcast.objectives import Objective, build_objective, register_objective
+from roadcast.presets import preset_config
+from roadcast.training.optim import build_optimizer, learning_rate
+from worlds import micro_config, random_actions, random_world
+
+
+def clip_for(world: World, batch: int, frames: int) -> Clip:
+    """Random pixels with random commands."""
+    config = world.config
+    actions, known = random_actions(batch, frames, len(world.actions))
+    return Clip(
+        frames_BFHWC=torch.randint(
+            0, 256, (batch, frames, config.data.height, config.data.width, 3), dtype=torch.uint8
+        ),
+        z_BTHWC=None,
+        actions_BFA=actions,
+        known_BFA=known,
+        t_ns_BF=torch.zeros(batch, frames, dtype=torch.int64),
+        video_B=torch.zeros(batch, dtype=torch.int64),
+        first_B=torch.zeros(batch, dtype=torch.int64),
+    )
+
+
+def one_step(world: World, name: str, frames: int, batch: int = 1) -> float:
+    """One whole training step of a stage at a reduced length; how far the furthest weight moved."""
+    stage = world.config.train[name]
+    objective = build_objective(stage.objective, world, stage.options)
+    before = [p.detach().clone() for p in objective.trained.parameters()]
+    optimizer = build_optimizer(objective.trained, stage)
+    loss, _ = objective.loss(clip_for(world, batch, frames), torch.Generator().manual_seed(0))
+    loss.backward()
+    optimizer.step()
+    assert torch.isfinite(loss)
+    moved = [(a - b).abs().max() for a, b in zip(before, objective.trained.parameters(), strict=True)]
+    return float(torch.stack(moved).max().detach())
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "name",
+    ["tiny", "small", pytest.param("base", marks=pytest.mark.slow), pytest.param("large", marks=pytest.mark.slow)],
+)
+def test_every_preset_runs_a_training_step(name):
+    """Built at full size, both stages, two frames long."""
+    world = World(preset_config(name).validate())
+    for stage in ("tokenizer", "dynamics"):
+        assert 0 < one_step(world, stage, frames=2) < 1
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "diffusion_forcing", "teacher_forcing"])
+def test_the_loss_depends_on_the_generator_alone(name):
+    world = random_world()
+    objective = build_objective(name, world, {})
+    clip = clip_for(world, 2, 6)
+    losses = [float(objective.loss(clip, torch.Generator().manual_seed(seed))[0]) for seed in (1, 1, 2)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_teacher_forcing_scores_the_last_frame_alone():
+    """No gradient reaches the outputs of earlier frames: what they predict does not matter."""
+    world = random_world()
+    objective = build_objective("teacher_forcing", world, {"difference": 0.0})
+    made = []
+    world.dynamics.register_forward_hook(lambda module, args, output: made.append(output) or output.retain_grad())
+    loss, _ = objective.loss(clip_for(world, 1, 5), torch.Generator().manual_seed(0))
+    loss.backward()
+    assert made[0].grad[:, :-1].abs().max() == 0 and made[0].grad[:, -1].abs().max() > 0
+
+
+def test_commands_reach_the_model_and_can_be_dropped():
+    world = random_world(micro_config(dynamics__action_dropout=0.0))
+    objective = build_objective("diffusion_forcing", world, {})
+    clip, chance = clip_for(world, 2, 6), torch.Generator()
+    full = float(objective.loss(clip, chance.manual_seed(0))[0])
+    clip.actions_BFA = -clip.actions_BFA
+    other = float(objective.loss(clip, chance.manual_seed(0))[0])
+    world.config.dynamics.action_dropout = 1.0
+    dropped = [float(objective.loss(clip, chance.manual_seed(0))[0])]
+    clip.actions_BFA = -clip.actions_BFA
+    dropped.append(float(objective.loss(clip, chance.manual_seed(0))[0]))
+    assert full != other and dropped[0] == dropped[1]
+
+
+def test_a_new_objective_is_found_by_name():
+    @register_objective("test_only")
+    class Nothing(Objective):
+        reads = "latents"
+
+    assert isinstance(build_objective("test_only", random_world(), {}), Nothing)
+    with pytest.raises(UserError, match="objective 'nowhere' is unknown; choose one of diffusion_forcing"):
+        build_objective("nowhere", random_world(), {})
+
+
+def test_learning_rate_warms_up_and_comes_down():
+    stage = micro_config().train["dynamics"]
+    stage.steps, stage.warmup, stage.lr, stage.lr_final = 100, 10, 1.0, 0.1
+    rates = [learning_rate(step, stage) for step in range(100)]
+    assert rates[0] == 0.1 and rates[9] == rates[10] == max(rates) == 1.0
+    assert all(a > b for a, b in pairwise(rates[10:])) and abs(rates[99] - 0.1) < 1e-3
+    assert abs(rates[55] - 0.55) < 0.01
+
+
+def test_decay_spares_gains_biases_and_tables():
+    world = random_world()
+    decayed, rest = (
+        group["params"] for group in build_optimizer(world.dynamics, micro_config().train["dynamics"]).param_groups
+    )
+    assert {id(p) for p in decayed} | {id(p) for p in rest} == {id(p) for p in world.dynamics.parameters()}
+    assert all(p.ndim >= 2 for p in decayed)
+    assert any(p is world.dynamics.registers for p in rest) and any(p is world.dynamics.inlet.bias for p in rest)
