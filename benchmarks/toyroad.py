@@ -1,8 +1,10 @@
-"""How fast the toy world is drawn: frames a second at 128 x 256, steps and driver included.
+"""What the toy world costs: milliseconds of CPU time a picture, by weather, and frames a second with step and driver.
 
     python benchmarks/toyroad.py [--quick]
 
-Weathers in turn, a warm-up for each. The last line is one JSON object.
+Every drive is run several times from new worlds. Under `best_cpu_ms` each frame counts with its cheapest run, which is
+what is left when other jobs disturb the machine; everything else is the plain mean of all runs. `start` is a world and
+its first picture, after a first world in the same process. The last line is one JSON object.
 """
 
 import argparse
@@ -11,41 +13,55 @@ import multiprocessing
 import time
 
 import cv2
+import numpy as np
 
 from roadcast.data.toyroad import Driver, ToyWorld
 from roadcast.data.toyroad.weather import WEATHERS
 
 
-def seconds(frames: int, seed: int, with_depth: bool = False, height: int = 128, clock=time.perf_counter) -> float:
-    """Time in seconds to simulate and draw `frames` frames."""
-    cv2.setNumThreads(1)
-    total = 0.0
-    for i, weather in enumerate(WEATHERS):
-        world, driver = ToyWorld(seed + i, height, 2 * height, weather=weather), Driver(seed + i)
+def drive(weather: str, seed: int, frames: int, height: int = 128, with_depth: bool = False) -> np.ndarray:
+    """Times [frames + 1, 4] in s: CPU time of step and driver, of the picture and of depth, and wall time of all.
+
+    Row 0 is the start: nothing, the new world and its first picture, nothing, and wall time.
+    """
+    cpu, wall = time.process_time, time.perf_counter
+    times = np.zeros((frames + 1, 4))
+    w0, c0 = wall(), cpu()
+    world, driver = ToyWorld(seed, height, 2 * height, weather=weather), Driver(seed)
+    world.render()
+    times[0] = 0.0, cpu() - c0, 0.0, wall() - w0
+    for row in times[1:]:
+        w0, c0 = wall(), cpu()
+        world.step(*driver.act(world))
+        c1 = cpu()
         world.render()
-        start = clock()
-        for _ in range(frames // len(WEATHERS)):
-            world.step(*driver.act(world))
-            world.render()
-            if with_depth:
-                world.depth()
-        total += clock() - start
-    return total
+        c2 = cpu()
+        if with_depth:
+            world.depth()
+        row[:] = c1 - c0, c2 - c1, cpu() - c2, wall() - w0
+    return times
 
 
-def _wait_and_draw(barrier, frames: int, seed: int, queue) -> None:
+def drives(frames: int, runs: int, seed: int = 0, **options) -> np.ndarray:
+    """Times [weathers, runs, frames + 1, 4] of drives of `frames` frames."""
+    cv2.setNumThreads(1)
+    drive("clear", seed, 1, **options)
+    return np.array([[drive(w, seed + i, frames, **options) for _ in range(runs)] for i, w in enumerate(WEATHERS)])
+
+
+def _wait_and_drive(barrier, frames: int, runs: int, seed: int, queue) -> None:
     barrier.wait()
-    queue.put(seconds(frames, seed))
+    queue.put(1 / drives(frames, runs, seed)[:, :, 1:, 3].mean())
 
 
-def two_processes(frames: int) -> float:
-    """Frames a second of two processes side by side: the sum of what each reaches."""
+def two_processes(frames: int, runs: int) -> float:
+    """Frames a second of wall time of two processes side by side: the sum of what each reaches."""
     context = multiprocessing.get_context("spawn")
     barrier, queue = context.Barrier(2), context.Queue()
-    workers = [context.Process(target=_wait_and_draw, args=(barrier, frames, 100 * k, queue)) for k in range(2)]
+    workers = [context.Process(target=_wait_and_drive, args=(barrier, frames, runs, 100 * k, queue)) for k in range(2)]
     for worker in workers:
         worker.start()
-    rate = sum(frames / queue.get() for _ in workers)
+    rate = sum(queue.get() for _ in workers)
     for worker in workers:
         worker.join()
     return rate
@@ -53,16 +69,27 @@ def two_processes(frames: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the frames")
-    frames = 300 if parser.parse_args().quick else 3000
+    parser.add_argument("--quick", action="store_true", help="60 frames a drive and 5 runs, not 200 and 10")
+    frames, runs = (60, 5) if parser.parse_args().quick else (200, 10)
+    times = drives(frames, runs)
+    best_WF = times[:, :, 1:, 1].min(axis=1)
+    deep = drives(frames // 4, 2, with_depth=True)[:, :, 1:]
+    small = drives(frames // 2, 2, height=64)[:, :, 1:]
     result = {
-        "frames_per_s": frames / seconds(frames, 0),
-        "frames_per_cpu_s": frames / seconds(frames, 0, clock=time.process_time),
-        "frames_per_s_2_processes": two_processes(frames),
-        "frames_per_s_with_depth": frames / seconds(frames, 0, with_depth=True),
-        "frames_per_s_64x128": frames / seconds(frames, 0, height=64),
+        "best_cpu_ms": {w: 1e3 * ms for w, ms in zip(WEATHERS, best_WF.mean(axis=1).tolist())},
+        "best_cpu_ms_mean": 1e3 * best_WF.mean(),
+        "cpu_ms_mean": 1e3 * times[:, :, 1:, 1].mean(),
+        "step_and_driver_cpu_ms_mean": 1e3 * times[:, :, 1:, 0].mean(),
+        "start_cpu_ms_mean": 1e3 * times[:, :, 0, 1].mean(),
+        "pictures_per_cpu_s": 1 / times[:, :, 1:, 1].mean(),
+        "pictures_per_cpu_s_best": 1 / best_WF.mean(),
+        "frames_per_cpu_s": 1 / times[:, :, 1:, :2].sum(axis=3).mean(),
+        "frames_per_wall_s": 1 / times[:, :, 1:, 3].mean(),
+        "frames_per_wall_s_2_processes": two_processes(frames, runs),
+        "frames_per_cpu_s_with_depth": 1 / deep[..., :3].sum(axis=3).mean(),
+        "frames_per_cpu_s_64x128": 1 / small[..., :2].sum(axis=3).mean(),
     }
-    print(json.dumps({name: round(value, 1) for name, value in result.items()}))
+    print(json.dumps(json.loads(json.dumps(result), parse_float=lambda x: round(float(x), 3))))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The four sizes, each a function that returns a full configuration."""
 
-from roadcast.config import Config, DataConfig, DynamicsConfig, StageConfig, TokenizerConfig
+from roadcast.config import Config, DataConfig, DynamicsConfig, FlowConfig, StageConfig, TokenizerConfig
 from roadcast.errors import UserError
 
 
@@ -8,6 +8,7 @@ def tiny() -> Config:
     """64x128 pixels on a laptop's CPU: a tokenizer of about 5 M and a transformer of about 3 M parameters."""
     return Config(
         data=DataConfig(height=64, width=128),
+        flow=FlowConfig(steps=2),
         train={
             "tokenizer": StageConfig("tokenizer", steps=2000, batch=4, clip_frames=4, lr=1e-3, lr_final=5e-5),
             "dynamics": StageConfig(

@@ -106,5 +106,5 @@ def test_everything_is_saved_and_can_be_read_again(reel, worlds, tmp_path):
     clips = np.load(tmp_path / "out" / "clips.npz")
     np.testing.assert_allclose(clips["psnr/model"].mean(axis=0), record["metrics"]["psnr"]["model"]["mean"], rtol=1e-4)
     assert {p.name for p in report.parent.iterdir()} == {
-        "metrics.json", "clips.npz", "strips.png", "animation.webp", "report.html",
+        "metrics.json", "clips.npz", "table.md", "strips.png", "animation.webp", "report.html",
     }  # fmt: skip

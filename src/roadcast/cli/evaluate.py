@@ -45,7 +45,7 @@ def evaluate(
     Args:
         world: A run's folder, or a world's.
         reel: The reel to judge by.
-        out: Folder for report.html, metrics.json, clips.npz, strips.png and animation.webp.
+        out: Folder for report.html, metrics.json, table.md, clips.npz, strips.png and animation.webp.
         split: Which recordings; those of train are no judge.
         clips: Clips, evenly spread over the split.
         context: Real frames the world is given.

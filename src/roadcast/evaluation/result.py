@@ -10,7 +10,7 @@ import numpy as np
 from roadcast.evaluation.metrics.statistics import Estimate
 from roadcast.evaluation.pictures import Shown, animation_frames, strip_rows
 from roadcast.evaluation.protocol import Protocol
-from roadcast.evaluation.report import html_report
+from roadcast.evaluation.report import html_report, markdown_table
 from roadcast.evaluation.steering import RealSteering, Steering
 from roadcast.evaluation.video_io import encode, encode_animation, stack
 
@@ -58,7 +58,8 @@ class Result:
         """Write the evaluation and return the path of the report.
 
         metrics.json (protocol, means, intervals, `about`), clips.npz (every clip's scores as "metric/system", for
-        paired comparison of two models), strips.png, animation.webp and report.html, one self-contained page.
+        paired comparison of two models), table.md, strips.png, animation.webp and report.html, one self-contained
+        page.
 
         Args:
             title: heading of the report.
@@ -71,6 +72,7 @@ class Result:
         (folder / "metrics.json").write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
         flat = {f"{name}/{s}": v.astype(np.float32) for name, by in self.scores.items() for s, v in by.items()}
         np.savez_compressed(folder / "clips.npz", **flat)
+        (folder / "table.md").write_text(markdown_table(self))
         rows = [row for clip in strip_rows(self.shown, self.protocol.horizons) for row in clip.values()]
         (folder / "strips.png").write_bytes(encode(stack(rows), ".png"))
         animation = encode_animation(animation_frames(self.shown), self.protocol.fps)

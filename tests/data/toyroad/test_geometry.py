@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 
 from roadcast.data.toyroad import Driver, ToyWorld
+from roadcast.data.toyroad.brush import paint
 from roadcast.data.toyroad.camera import POSITION, make_camera, place
 from roadcast.data.toyroad.depth import depth
 from roadcast.data.toyroad.paint import visible_faces
 from roadcast.data.toyroad.ranges import RADAR, cast
+from roadcast.data.toyroad.sketch import Sketchbook
 from roadcast.data.toyroad.solids import Builder, Solids, box, join
+from roadcast.data.toyroad.weather import make_weather
 
 
 def _world(seed: int, cameras=("front",)) -> ToyWorld:
@@ -74,8 +77,8 @@ def test_painting_order_agrees_with_ray_casting():
     compared = 0
     for seed in range(5):
         world = _world(seed)
-        solids = join(world._groups())
-        view = world._view("front")
+        solids = join(world.solids())
+        view = world.view("front")
         camera = view.camera
         column = np.arange(8, 248, 12)
         azimuth = view.yaw + np.arctan2(camera.cx - column, camera.focal)
@@ -106,6 +109,21 @@ def test_solids_in_the_picture_stand_where_the_depth_map_says():
     assert blue_minus_red[sky_inner].mean() > blue_minus_red[inner].mean() + 15
 
 
+@pytest.mark.parametrize("x", [2.2, 7.0, 23.0, 61.0])
+def test_picture_and_depth_show_a_thing_at_the_same_pixels(x):
+    weather = make_weather("overcast", 0)
+    view = place(make_camera("front", 128, 256), 0.7, -0.4, 0.06)
+    cube = _cube(x + 1.0, 0.5, 1.0, 3.0, (250, 0, 0))
+    image = np.zeros((128, 256, 3), dtype=np.uint8)
+    paint(image, view, weather, Sketchbook(weather).at(view, cube))
+    ground = np.broadcast_to(view.camera.ground_depth()[:, None], (128, 256))
+    solid = depth(view, [cube]) < 0.999 * np.minimum(ground, 1e6)
+    painted = image.any(axis=2)
+    assert solid.sum() > 30
+    assert (painted & ~cv2.dilate(solid.astype(np.uint8), np.ones((3, 3))).astype(bool)).sum() == 0
+    assert (solid & ~painted).sum() == 0
+
+
 def test_radar_sees_standing_things_closing_at_the_ego_speed():
     world = ToyWorld(5, 32, 64)
     for _ in range(20):
@@ -124,7 +142,7 @@ def test_radar_speed_is_the_rate_of_the_range_to_a_car():
     for w in (before, world):
         c, s = np.cos(w.state.yaw), np.sin(w.state.yaw)
         mount = w.pose[:2] + RADAR[0] * np.array([c, s])
-        offset.append(np.hypot(*(w._traffic.poses()[:, :2] - mount).T))
+        offset.append(np.hypot(*(w.cars()[:, :2] - mount).T))
     rate = (offset[1] - offset[0]) * world.fps
     towards = [r for r in world.radar() if min(abs(r[2] - rate)) < 0.3]
     assert towards

@@ -1,4 +1,4 @@
-"""What of a picture does not depend on where the ego is: sky panorama, ground texture, light on the ground."""
+"""What lies behind the solids in a picture: the sky and hills at infinity, and the lit ground."""
 
 import math
 from functools import cached_property
@@ -6,15 +6,13 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from roadcast.data.toyroad.birdseye import LEVELS, BirdsEye
 from roadcast.data.toyroad.camera import POSITION, Camera, View
-from roadcast.data.toyroad.weather import Weather
+from roadcast.data.toyroad.weather import FAR, Weather
 
-TEXEL = 0.4
-"""Metres a texel of the ground texture, which repeats every TILE texels."""
-TILE = 512
-_COLUMNS = 4096
-_TOP = 0.75
-_ROWS = 128
+_COLUMNS = 2048
+_TOP = 0.4
+_ROWS = 64
 
 
 class Panorama:
@@ -27,29 +25,43 @@ class Panorama:
         mix = np.clip(rise / 0.5, 0, 1)[..., None] ** 0.6
         image = weather.haze * (1 - mix) + weather.zenith * mix
         image = np.repeat(image.astype(np.float32), _COLUMNS, axis=1)
-        image += self._glow(weather, azimuth, rise)
+        if weather.sun_colour.any():
+            image += self._glow(weather, azimuth, rise)
         cover = self._clouds(rng, weather.cover)
         cover *= np.clip(rise / 0.12, 0, 1)
-        image += (weather.cloud - image) * cover[..., None]
+        _blend(image, weather.cloud, cover)
         if weather.name == "night":
-            star = rng.random((_ROWS, _COLUMNS)) > 0.9985
-            image += (star * rng.uniform(60, 170, star.shape) * np.clip(rise / 0.2, 0, 1) * (1 - cover))[..., None]
+            row, column = np.nonzero(rng.random(cover.shape, dtype=np.float32) > 0.9985)
+            bright = rng.uniform(60, 170, len(row)) * np.minimum(rise[row, 0] / 0.2, 1) * (1 - cover[row, column])
+            image[row, column] += bright[:, None].astype(np.float32)
         light = weather.ambient + weather.diffuse * 0.6
         for share, height, waves, tint in ((0.62, 0.085, 5, (74, 96, 122)), (0.36, 0.05, 9, None)):
             hill = self._ridge(rng, azimuth, height, waves)
             colour = np.array(tint, dtype=np.float64) if tint else 0.72 * ground
             share = min(1.0, share * (330 / weather.visibility) ** 0.5)
             colour = colour * light * (1 - share) + weather.haze * share
-            edge = np.clip((hill[None] - rise) / (_TOP / _ROWS) + 0.5, 0, 1)[..., None]
-            foot = np.clip(rise / np.maximum(hill[None], 1e-6), 0, 1)[..., None]
-            image += (weather.haze * (1 - foot) ** 2 + colour * (1 - (1 - foot) ** 2) - image) * edge
-        self._image = np.clip(image, 0, 255).astype(np.uint8)
-        self._image = np.ascontiguousarray(np.concatenate((self._image, self._image[:, : _COLUMNS // 2]), axis=1))
+            low = rise[:, 0] < hill.max() + _TOP / _ROWS
+            edge = np.clip((hill[None] - rise[low]) / (_TOP / _ROWS) + 0.5, 0, 1)
+            foot = 1 - np.clip(rise[low] / np.maximum(hill[None], 1e-6), 0, 1)
+            foot *= foot
+            part = image[low.argmax() :]
+            _blend(part, colour, edge)
+            _blend(part, weather.haze, edge * foot)
+        wide = np.full((_ROWS, _COLUMNS + _COLUMNS // 2, 4), 255, dtype=np.uint8)
+        wide[:, :_COLUMNS, :3] = np.clip(image, 0, 255, out=image)
+        wide[:, _COLUMNS:] = wide[:, : _COLUMNS // 2]
+        self._colours = wide.view(np.uint32).reshape(-1)
 
-    def window(self, yaw_left: float, columns: int) -> np.ndarray:
-        """The part of the panorama that begins at azimuth `yaw_left` (rad) and runs `columns` to the right."""
+    def fill(self, image_HW4: np.ndarray, places_HW: np.ndarray, yaw_left: float) -> None:
+        """Fills an RGBA image from the pixels `places_HW`, when column 0 lies at azimuth `yaw_left` (rad)."""
         first = round(-yaw_left * _COLUMNS / (2 * math.pi)) % _COLUMNS
-        return self._image[:, first : first + columns]
+        out = image_HW4.view(np.uint32)[..., 0]
+        np.take(self._colours[first:], places_HW, out=out, mode="clip")
+
+    @staticmethod
+    def places(column: np.ndarray, row: np.ndarray) -> np.ndarray:
+        """Numbers of the pixels at whole columns and rows, for `fill`."""
+        return np.rint(row).astype(np.intp) * (_COLUMNS + _COLUMNS // 2) + np.rint(column).astype(np.intp)
 
     @staticmethod
     def _glow(weather: Weather, azimuth: np.ndarray, rise: np.ndarray) -> np.ndarray:
@@ -63,7 +75,7 @@ class Panorama:
     @staticmethod
     def _clouds(rng: np.random.Generator, cover: float) -> np.ndarray:
         field = np.zeros((_ROWS, _COLUMNS), dtype=np.float32)
-        for octave, weight in ((16, 1.0), (40, 0.6), (96, 0.32), (220, 0.16)):
+        for octave, weight in ((16, 1.0), (32, 0.6), (64, 0.32), (128, 0.22)):
             grid = rng.standard_normal((max(4, octave // 4), octave)).astype(np.float32)
             grid = np.concatenate((grid[:, -2:], grid, grid[:, :2]), axis=1)
             step = _COLUMNS // octave
@@ -81,99 +93,95 @@ class Panorama:
         return height * (0.55 + 0.30 * ridge)
 
 
-class Backdrop:
-    """Panorama and ground texture of one world, and per camera the constant images that light and fade the ground."""
+def _blend(image: np.ndarray, colour: np.ndarray, share: np.ndarray) -> None:
+    """Mixes a share [H, W] of a colour into an image [H, W, 3], float32."""
+    for channel, value in enumerate(colour.tolist()):
+        image[..., channel] += (value - image[..., channel]) * share
 
-    def __init__(self, seed: int, weather: Weather, ground: np.ndarray):
+
+class Backdrop:
+    """Sky and ground of one world, and per camera the constant images that light and fade the ground."""
+
+    def __init__(self, seed: int, weather: Weather, ground: np.ndarray, birdseye: BirdsEye):
         self.weather = weather
-        self.ground = ground
+        self._birdseye = birdseye
+        self._ground = ground
         self._seed = seed
         self._cameras: dict[Camera, CameraBackdrop] = {}
 
     @cached_property
     def panorama(self) -> Panorama:
         """The sky, made when first drawn."""
-        return Panorama(self._seed, self.weather, self.ground)
+        return Panorama(self._seed, self.weather, self._ground)
 
-    @cached_property
-    def texture(self) -> np.ndarray:
-        """Ground texture [TILE, TILE] uint8, a gain with 1 at 128, that repeats without a seam."""
-        rng = np.random.default_rng([self._seed, 8])
-        frequency = np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None]) * TILE
-        total = np.zeros((TILE, TILE))
-        for centre, gain in ((10, 8), (40, 11), (120, 9)):
-            band = np.exp(-np.square(np.log(np.maximum(frequency, 0.5) / centre) / 0.5))
-            noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((TILE, TILE))) * band, s=(TILE, TILE))
-            total += noise / noise.std() * gain
-        return np.clip(128 + total, 40, 216).astype(np.uint8)
-
-    def camera(self, camera: Camera) -> "CameraBackdrop":
-        """The constant images of one camera, made when first asked for."""
-        if camera not in self._cameras:
-            self._cameras[camera] = CameraBackdrop(self, camera)
-        return self._cameras[camera]
+    def draw(self, image: np.ndarray, view: View, s: float) -> None:
+        """Fills a picture [H, W, 3] with sky and ground; `s` (m) is an arc length of the course nearby."""
+        if view.camera not in self._cameras:
+            self._cameras[view.camera] = CameraBackdrop(view.camera, self.weather)
+        self._cameras[view.camera].draw(image, view, s, self.panorama, self._birdseye)
 
 
 class CameraBackdrop:
-    """What one camera needs of a backdrop.
+    """What one camera needs to draw a backdrop.
 
-    Ground pixels become  (drawn * (texture * keep + plain) * light + haze), all fixed images of the rows below the sky:
-    the texture fades to its mean with distance, and light and haze are those of flat ground seen by a level camera.
+    Ground pixels become  seen * light + haze, with fixed images of the rows below the sky: light and haze are those of
+    flat ground seen by a level camera.
     """
 
-    def __init__(self, backdrop: Backdrop, camera: Camera):
-        self._backdrop = backdrop
-        self._camera = camera
-        weather = backdrop.weather
-        self.horizon = sky = camera.rows_of_sky()
+    def __init__(self, camera: Camera, weather: Weather):
+        self._horizon = sky = camera.rows_of_sky()
         u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
         self._left = math.atan2(camera.cx + 1, camera.focal)
         angle = np.arctan2(camera.cx - u[:sky], camera.focal)
         rise = (camera.cy - v[:sky]) / camera.focal * np.cos(angle)
         column = (self._left - angle) * _COLUMNS / (2 * math.pi)
-        row = np.clip((1 - rise / _TOP) * (_ROWS - 1), 0, _ROWS - 1)
-        self._columns = int(column.max()) + 3
-        self._sky_map, _ = cv2.convertMaps(
-            np.rint(column).astype(np.float32), np.rint(row).astype(np.float32), cv2.CV_16SC2, nninterpolation=True
-        )
-        depth = np.broadcast_to(camera.ground_depth()[sky:, None], u[sky:].shape)
+        self._places = Panorama.places(column, np.clip((1 - rise / _TOP) * (_ROWS - 1), 0, _ROWS - 1))
+        self._scratch = np.empty((camera.height, camera.width, 4), dtype=np.uint8)
+        metres = camera.ground_depth()[sky:]
+        self._bands = []
+        for number, level in enumerate(LEVELS):
+            rows = np.flatnonzero((metres > level.near) & (metres <= level.far))
+            if len(rows):
+                middle = 0.5 * (metres[rows[-1]] + min(metres[rows[0]], FAR))
+                self._bands.append((number, sky + int(rows[0]), sky + int(rows[-1]) + 1, float(middle)))
+        depth = np.broadcast_to(metres[:, None], u[sky:].shape)
         side = (camera.cx - u[sky:]) / camera.focal * depth
-        footprint = depth * depth / (camera.focal * POSITION[2])
-        keep = np.clip(1.25 - footprint / 3.0, 0.0, 1.0)
-        self.keep, self.plain = _bytes(255 * keep), _bytes(128 * (1 - keep))
         c, s = math.cos(camera.yaw), math.sin(camera.yaw)
         lamp = weather.headlight(POSITION[0] + c * depth - s * side, s * depth + c * side)
         light = weather.ambient + weather.diffuse * weather.sun[2] + lamp
         fade = weather.fade(np.hypot(depth, side))[..., None]
-        self.flat = np.broadcast_to(_bytes(backdrop.ground), (*depth.shape, 3)).copy()
-        self.light, self.haze = _bytes(128 * light * (1 - fade)), _bytes(weather.haze * fade)
+        self._light, self._haze = _bytes(128 * light * (1 - fade)), _bytes(weather.haze * fade)
 
-    def draw_sky(self, image: np.ndarray, yaw: float) -> None:
-        """Fills the rows of `image` on and above the horizon, for a camera at `yaw` (rad)."""
-        window = self._backdrop.panorama.window(yaw + self._left, self._columns)
-        cv2.remap(window, self._sky_map, None, cv2.INTER_NEAREST, dst=image[: self.horizon])
+    def draw(self, image: np.ndarray, view: View, s: float, panorama: Panorama, birdseye: BirdsEye) -> None:
+        """Fills a picture [H, W, 3] with sky and ground as `view` sees them."""
+        panorama.fill(self._scratch[: self._horizon], self._places, view.yaw + self._left)
+        for number, top, bottom, middle in self._bands:
+            self._look(view, s, birdseye, number, top, bottom, middle)
+        cv2.cvtColor(self._scratch, cv2.COLOR_RGBA2RGB, dst=image)
+        ground = image[self._horizon :]
+        cv2.multiply(ground, self._light, dst=ground, scale=1 / 128)
+        cv2.add(ground, self._haze, dst=ground)
 
-    def ground_gain(self, view: View) -> np.ndarray:
-        """The ground texture under `view`, faded with distance: a gain [rows, W] with 1 at 128, below the sky.
+    def _look(self, view: View, s: float, birdseye: BirdsEye, level: int, top: int, bottom: int, middle: float) -> None:
+        """Fills the rows from `top` to `bottom` from a map of the ground.
 
-        A pixel (u, v) sees the ground at  p + h (focal F + (u - cx) R) / (v - cy): a homography to texels.
+        A pixel (u, v) sees the ground at  p + h (focal F + (u - cx) R) / (v - cy): a homography to map pixels.
         """
-        camera = self._camera
-        period = TILE * TEXEL
-        p = np.mod(view.position[:2], period)
-        forward, right = view.rotation[:2, 2], view.rotation[:2, 0]
-        matrix = np.zeros((3, 3))
-        matrix[:2, 0] = POSITION[2] * right
-        matrix[:2, 1] = p
-        lift = self.horizon - camera.cy
-        matrix[:2, 2] = p * lift + POSITION[2] * (camera.focal * forward - camera.cx * right)
-        matrix[:2] /= TEXEL
-        matrix[2] = 0.0, 1.0, lift
-        size = (camera.width, camera.height - self.horizon)
+        camera = view.camera
+        (rx, fx), (ry, fy) = view.rotation[:2, ::2].tolist()
+        x, y, h = view.position.tolist()
+        ground, x0, y0 = birdseye.map_at(level, x + middle * fx, y + middle * fy, s)
+        x, y, lift, texel = x - x0, y - y0, top - camera.cy, LEVELS[level].texel
+        scale, across = h / texel, camera.cx
+        matrix = np.array(
+            [
+                [scale * rx, x / texel, x / texel * lift + scale * (camera.focal * fx - across * rx)],
+                [scale * ry, y / texel, y / texel * lift + scale * (camera.focal * fy - across * ry)],
+                [0.0, 1.0, lift],
+            ]
+        )
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        gain = cv2.warpPerspective(self._backdrop.texture, matrix, size, flags=flags, borderMode=cv2.BORDER_WRAP)
-        cv2.multiply(gain, self.keep, dst=gain, scale=1 / 255)
-        return cv2.add(gain, self.plain, dst=gain)
+        cv2.warpPerspective(ground, matrix, (camera.width, bottom - top), dst=self._scratch[top:bottom], flags=flags)
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:

@@ -16,10 +16,9 @@ def depth(view: View, groups: list[Solids]) -> np.ndarray:
     camera = view.camera
     result = np.repeat(camera.ground_depth().astype(np.float32)[:, None], camera.width, axis=1)
     seen = visible_faces(view, groups)
-    surfaces = np.flatnonzero(~seen.detail_F).tolist()
     number = np.zeros((camera.height, camera.width), dtype=np.int32)
-    for i in surfaces:
-        cv2.fillConvexPoly(number, seen.polygons[i], i + 1, cv2.LINE_8, SHIFT)
+    for i, polygon in enumerate(seen.polygons):
+        cv2.fillConvexPoly(number, polygon, i + 1, cv2.LINE_8, SHIFT)
     v, u = np.nonzero(number)
     face = number[v, u] - 1
     normal_F3 = seen.normals_F3 @ view.rotation

@@ -1,4 +1,4 @@
-"""What a view sees of the solids, as screen polygons from far to near: pixels and depth are filled from one list."""
+"""What a view sees of the solids, as screen polygons from far to near, without error and without omission."""
 
 import math
 from dataclasses import dataclass
@@ -6,97 +6,88 @@ from dataclasses import dataclass
 import numpy as np
 
 from roadcast.data.toyroad.camera import NEAR, View, clip_near
-from roadcast.data.toyroad.solids import Solids
+from roadcast.data.toyroad.solids import Solids, join
 from roadcast.data.toyroad.weather import FAR
 
 SHIFT = 4
 """Fractional bits of the screen coordinates handed to OpenCV."""
-_DETAIL_FAR = 70.0
-_FOUND = ("corners", "counts", "normal", "offset", "albedo", "glow", "detail", "power")
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Visible faces in painter's order: screen polygons (fixed point, SHIFT bits) and the faces they show."""
+    """Visible surfaces in painter's order: fixed point screen polygons, planes n . p = offset, colours."""
 
     polygons: list[np.ndarray]
     normals_F3: np.ndarray
     offsets_F: np.ndarray
     albedo_F3: np.ndarray
-    glow_F: np.ndarray
-    detail_F: np.ndarray
-    middle_F3: np.ndarray
 
 
 def visible_faces(view: View, groups: list[Solids]) -> Seen:
-    """The faces of all groups that `view` can see, far to near.
+    """The surfaces of all groups that `view` can see, far to near; paint on them is left out.
 
     Things are sorted by the power d^2 - r^2 of the camera with respect to their bounding circles. A ray that meets two
     circles that do not overlap runs through the one of smaller power first (the product of the distances at which it
     enters and leaves a circle is that power), so no nearer thing is ever painted over by a farther one. For cars in
     neighbouring lanes, all of one radius, the sorting lines are the bisectors between them, which separate them too.
     """
-    found: dict[str, list] = {name: [] for name in _FOUND}
-    forward, right = view.rotation[:2, 2], view.rotation[:2, 0]
-    slope = 0.5 * view.camera.width / view.camera.focal
-    widen = math.hypot(1.0, slope)
-    for group in groups:
-        to_O2 = group.centre_O2 - view.position[:2]
-        ahead_O, side_O = to_O2 @ forward, np.abs(to_O2 @ right)
-        r = group.radius_O
-        keep_O = (ahead_O > NEAR - r) & (ahead_O < FAR) & (side_O < ahead_O * slope + r * widen)
-        keep_F = keep_O[group.owner_F]
-        keep_F &= group.normals_F3 @ view.position > group.offsets_F
-        keep_F &= ~group.detail_F | (ahead_O[group.owner_F] < _DETAIL_FAR)
-        index = np.flatnonzero(keep_F)
-        if not len(index):
-            continue
-        power_O = ahead_O * ahead_O + side_O * side_O - r * r
-        found["corners"].append(group.corners_FK3[index])
-        found["counts"].append(group.counts_F[index])
-        found["normal"].append(group.normals_F3[index])
-        found["offset"].append(group.offsets_F[index])
-        found["albedo"].append(group.albedo_F3[index])
-        found["glow"].append(group.glow_F[index])
-        found["detail"].append(group.detail_F[index])
-        found["power"].append(power_O[group.owner_F[index]])
-    if not found["power"]:
-        none = np.zeros((0, 3))
-        return Seen([], none, none[:, 0], none, none[:, 0], none[:, 0] > 0, none)
-    all_of = {name: np.concatenate(parts) for name, parts in found.items()}
-    order = np.argsort(-all_of["power"], kind="stable")
-    corners_FK3 = all_of["corners"][order]
-    points_FK3 = (corners_FK3.reshape(-1, 3) - view.position) @ view.rotation
-    points_FK3 = points_FK3.reshape(corners_FK3.shape)
-    points_KF3 = np.ascontiguousarray(points_FK3.swapaxes(0, 1))
-    z_KF = points_KF3[..., 2]
-    near_F, beyond_F = z_KF.min(axis=0) < NEAR, z_KF.max(axis=0) > NEAR
-    np.maximum(z_KF, NEAR, out=z_KF)
-    uv_KF2 = view.to_pixels(points_KF3)
-    low_F2, high_F2 = uv_KF2.min(axis=0), uv_KF2.max(axis=0)
-    size_F2 = high_F2 - low_F2
-    shown_F = (high_F2[:, 0] > -1) & (low_F2[:, 0] < view.camera.width) & (high_F2[:, 1] > -1)
-    shown_F &= np.where(all_of["detail"][order], size_F2.min(axis=1) > 0.7, size_F2.max(axis=1) > 0.5)
-    inside_F = np.where(near_F, beyond_F, shown_F)
-    chosen = np.flatnonzero(inside_F)
-    fixed_FK2 = np.ascontiguousarray(to_fixed(uv_KF2[:, chosen].swapaxes(0, 1)))
-    counts = all_of["counts"][order][chosen].tolist()
-    polygons = [polygon[:n] for polygon, n in zip(fixed_FK2, counts)]
-    for i in np.flatnonzero(near_F[chosen]):
-        clipped = clip_near(points_FK3[chosen[i], : counts[i]])
-        polygons[i] = to_fixed(view.to_pixels(clipped))
-    rows = order[chosen]
-    return Seen(
-        polygons,
-        all_of["normal"][rows],
-        all_of["offset"][rows],
-        all_of["albedo"][rows],
-        all_of["glow"][rows],
-        all_of["detail"][rows],
-        corners_FK3[chosen].mean(axis=1),
-    )
+    group = join(groups)
+    numbers_O, place_O2 = things_in_view(view, group)
+    power_O = np.square(place_O2).sum(axis=1) - np.square(group.radius_O[numbers_O])
+    index, _ = members(group.faces_O, numbers_O[np.argsort(-power_O, kind="stable")])
+    index = index[~group.detail_F[index] & (group.normals_F3[index] @ view.position > group.offsets_F[index])]
+    uv_FK2, near_F, points_FK3 = project(view, group.corners_FK3[index])
+    polygons = screen_polygons(view, uv_FK2, near_F, points_FK3)
+    kept = [i for i, polygon in enumerate(polygons) if len(polygon)]
+    index = index[kept]
+    return Seen([polygons[i] for i in kept], group.normals_F3[index], group.offsets_F[index], group.albedo_F3[index])
+
+
+def things_in_view(
+    view: View, group: Solids, slack: float = 0.0, turn: float = 0.0, smallest: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers [O] of the things that may be seen, and their places [O, 2]: depth and offset to the right, m.
+
+    With `slack` (m) and `turn` (rad), for all cameras that far from this one. Things less than `smallest` pixels in
+    radius are left out.
+    """
+    camera = view.camera
+    slope = math.tan(math.atan(0.5 * camera.width / camera.focal) + turn)
+    place_O2 = (group.centre_O2 - view.position[:2]) @ view.rotation[:2, ::-2]
+    ahead_O, reach_O = place_O2[:, 0] + slack, group.radius_O
+    keep_O = np.abs(place_O2[:, 1]) < ahead_O * slope + (reach_O + slack) * math.hypot(1.0, slope)
+    keep_O &= (ahead_O > NEAR - reach_O) & (place_O2[:, 0] < FAR)
+    keep_O &= smallest * place_O2[:, 0] <= camera.focal * reach_O
+    numbers = np.flatnonzero(keep_O)
+    return numbers, place_O2[numbers]
+
+
+def members(count_O: np.ndarray, numbers_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that belong to the things `numbers_N`, given how many rows every thing has; and whose each row is."""
+    count_N = count_O[numbers_N]
+    thing_R = np.repeat(np.arange(len(numbers_N)), count_N)
+    before_N = np.cumsum(count_O)[numbers_N] - np.cumsum(count_N)
+    return before_N[thing_R] + np.arange(len(thing_R)), thing_R
+
+
+def project(view: View, corners_FK3: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels [F, K, 2], which faces [F] reach behind NEAR (their pixels are wrong), and camera coordinates."""
+    camera = view.camera
+    points_FK3 = (corners_FK3 - view.position) @ view.rotation
+    z_FK = points_FK3[..., 2]
+    uv_FK2 = points_FK3[..., :2] * (camera.focal / np.maximum(z_FK, NEAR))[..., None]
+    uv_FK2 += (camera.cx, camera.cy)
+    return uv_FK2, z_FK.min(axis=1) < NEAR, points_FK3
+
+
+def screen_polygons(view: View, uv_FK2: np.ndarray, near_F: np.ndarray, points_FK3: np.ndarray) -> list[np.ndarray]:
+    """What `project` gives as polygons in fixed point, cut at NEAR; empty when all behind."""
+    polygons = list(to_fixed(uv_FK2))
+    for i in np.flatnonzero(near_F).tolist():
+        polygons[i] = to_fixed(view.to_pixels(clip_near(points_FK3[i])))
+    return polygons
 
 
 def to_fixed(uv_N2: np.ndarray) -> np.ndarray:
     """Pixels as OpenCV's fixed point int32 with SHIFT fractional bits."""
-    return np.rint(np.clip(uv_N2, -1e6, 1e6) * (1 << SHIFT)).astype(np.int32)
+    return np.rint(np.minimum(np.maximum(uv_N2, -1e6), 1e6) * (1 << SHIFT)).astype(np.int32)

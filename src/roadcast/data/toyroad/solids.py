@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -19,8 +20,10 @@ class Solids:
     corners_FK3, counts_F         the polygons of the faces, m
     normals_F3, offsets_F         outward unit normal n and n . p of every face's plane, m
     albedo_F3, glow_F             colour in [0, 255] and how much of it shines by itself at night, in [0, 1]
-    detail_F                      paint on a face (window, lamp), no surface of its own
-    owner_F, owner_P              which thing a face or a part belongs to
+    detail_F, under_F3            paint on a face (window, lamp), no surface of its own, and the colour it is put on
+    cards_CK2, card_albedo_C3     outlines for a look from afar, m: (to the right as seen, up), and their colours
+    card_far_C                    which cards are for a look from very far, in place of the others
+    owner_F, owner_C, owner_P     which thing a face, a card or a part belongs to
     planes_PK4                    parts as half-spaces n . p - d <= 0; unused rows are (0, 0, 0, 1)
     centre_O2, radius_O, top_O    upright cylinder around the thing, m
     """
@@ -32,32 +35,65 @@ class Solids:
     albedo_F3: np.ndarray
     glow_F: np.ndarray
     detail_F: np.ndarray
+    under_F3: np.ndarray
+    cards_CK2: np.ndarray
+    card_albedo_C3: np.ndarray
+    card_far_C: np.ndarray
     owner_F: np.ndarray
+    owner_C: np.ndarray
     owner_P: np.ndarray
     planes_PK4: np.ndarray
     centre_O2: np.ndarray
     radius_O: np.ndarray
     top_O: np.ndarray
 
+    @cached_property
+    def faces_O(self) -> np.ndarray:
+        """How many faces every thing has; the faces of a thing lie together, in the order of the things."""
+        return np.bincount(self.owner_F, minlength=len(self.radius_O))
+
+    @cached_property
+    def cards_O(self) -> np.ndarray:
+        """How many cards every thing has; they lie together as faces do."""
+        return np.bincount(self.owner_C, minlength=len(self.radius_O))
+
     def moved(self, poses_O3: np.ndarray) -> "Solids":
         """The same things, each turned by its yaw (rad) about the origin and then shifted: rows x, y (m), yaw."""
-        c_O, s_O = np.cos(poses_O3[:, 2]), np.sin(poses_O3[:, 2])
-        zero_O = np.zeros_like(c_O)
-        turn_O33 = np.stack((c_O, s_O, zero_O, -s_O, c_O, zero_O, zero_O, zero_O, zero_O + 1), axis=1).reshape(-1, 3, 3)
-        shift_O3 = np.concatenate((poses_O3[:, :2], zero_O[:, None]), axis=1)
-        turn_F33, shift_F3 = turn_O33[self.owner_F], shift_O3[self.owner_F]
-        normals_F3 = (self.normals_F3[:, None] @ turn_F33)[:, 0]
+        turn_O4 = np.stack((np.cos(poses_O3[:, 2]), np.sin(poses_O3[:, 2]), poses_O3[:, 0], poses_O3[:, 1]), axis=1)
+        c, s, x, y = turn_O4[self.owner_F].T
+        corners_FK3, normals_F3 = self.corners_FK3.copy(), self.normals_F3.copy()
+        corners_FK3[..., :2] = _turned(self.corners_FK3, c[:, None], s[:, None])
+        corners_FK3[..., 0] += x[:, None]
+        corners_FK3[..., 1] += y[:, None]
+        normals_F3[:, :2] = _turned(self.normals_F3, c, s)
+        offsets_F = self.offsets_F + normals_F3[:, 0] * x + normals_F3[:, 1] * y
+        c, s, x, y = turn_O4[self.owner_P].T[..., None]
         planes_PK4 = self.planes_PK4.copy()
-        planes_PK4[..., :3] = self.planes_PK4[..., :3] @ turn_O33[self.owner_P]
-        planes_PK4[..., 3] += (planes_PK4[..., :3] @ shift_O3[self.owner_P][..., None])[..., 0]
+        planes_PK4[..., :2] = _turned(self.planes_PK4, c, s)
+        planes_PK4[..., 3] += planes_PK4[..., 0] * x + planes_PK4[..., 1] * y
         return replace(
             self,
-            corners_FK3=self.corners_FK3 @ turn_F33 + shift_F3[:, None],
+            corners_FK3=corners_FK3,
             normals_F3=normals_F3,
-            offsets_F=self.offsets_F + (normals_F3 * shift_F3).sum(axis=1),
+            offsets_F=offsets_F,
             planes_PK4=planes_PK4,
-            centre_O2=(self.centre_O2[:, None] @ turn_O33[:, :2, :2])[:, 0] + poses_O3[:, :2],
+            centre_O2=_turned(self.centre_O2, turn_O4[:, 0], turn_O4[:, 1]) + poses_O3[:, :2],
         )
+
+    def tinted(self, gain_O3: np.ndarray) -> "Solids":
+        """The same things, the colours of each times its RGB gain."""
+        face_F3, card_C3 = gain_O3[self.owner_F], gain_O3[self.owner_C]
+        return replace(
+            self,
+            albedo_F3=np.minimum(self.albedo_F3 * face_F3, 255.0),
+            under_F3=np.minimum(self.under_F3 * face_F3, 255.0),
+            card_albedo_C3=np.minimum(self.card_albedo_C3 * card_C3, 255.0),
+        )
+
+
+def _turned(vectors: np.ndarray, c: np.ndarray, s: np.ndarray) -> np.ndarray:
+    x, y = vectors[..., 0], vectors[..., 1]
+    return np.stack((c * x - s * y, s * x + c * y), axis=-1)
 
 
 def join(groups: list[Solids]) -> Solids:
@@ -78,6 +114,8 @@ class Builder:
     def __init__(self, radius: float):
         self._radius = radius
         self._faces: list[tuple[np.ndarray, np.ndarray, tuple, float, bool]] = []
+        self._under: list[tuple] = []
+        self._cards: list[tuple[list, tuple, bool]] = []
         self._parts: list[np.ndarray] = []
 
     def part(self, polygons: list, colours: list) -> None:
@@ -91,6 +129,7 @@ class Builder:
                 normal = -normal
             planes[i] = *normal, normal @ polygon[0]
             self._faces.append((polygon, normal, colour, 0.0, False))
+            self._under.append(colour)
         self._parts.append(planes)
 
     def paint(self, polygon, colour: tuple, outward: tuple, glow: float = 0.0) -> None:
@@ -98,6 +137,13 @@ class Builder:
         polygon = np.asarray(polygon, dtype=np.float64)
         normal = _normal(polygon)
         self._faces.append((polygon, normal if normal @ np.asarray(outward) > 0 else -normal, colour, glow, True))
+        self._under.append(self._under[-1])
+
+    def card(self, levels: list[tuple[float, float]], colour: tuple, very_far: bool = False) -> None:
+        """An upright outline that stands for the thing far away, from two or three (z, half width) levels, in m."""
+        outline = [(-w, z) for z, w in levels] + [(w, z) for z, w in levels[::-1]]
+        outline += outline[-1:] * (CORNERS - len(outline))
+        self._cards.append((outline, colour, very_far))
 
     def build(self) -> Solids:
         """The thing as a group of one."""
@@ -111,7 +157,12 @@ class Builder:
             albedo_F3=np.array([c for _, _, c, _, _ in self._faces], dtype=np.float64),
             glow_F=np.array([g for *_, g, _ in self._faces], dtype=np.float64),
             detail_F=np.array([d for *_, d in self._faces]),
+            under_F3=np.array(self._under, dtype=np.float64),
+            cards_CK2=np.array([c for c, *_ in self._cards]).reshape(-1, CORNERS, 2),
+            card_albedo_C3=np.array([c for _, c, _ in self._cards], dtype=np.float64).reshape(-1, 3),
+            card_far_C=np.array([f for *_, f in self._cards], dtype=bool),
             owner_F=np.zeros(len(self._faces), dtype=np.int64),
+            owner_C=np.zeros(len(self._cards), dtype=np.int64),
             owner_P=np.zeros(len(self._parts), dtype=np.int64),
             planes_PK4=np.stack(self._parts),
             centre_O2=np.zeros((1, 2)),

@@ -1,11 +1,16 @@
 """The things that stand and drive beside the road: houses, blocks, trees, bushes, rocks, posts, lamps, signs, cars."""
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import numpy as np
 
 from roadcast.data.toyroad.solids import Builder, Solids, box, rings, within
 
 GLASS = (62, 74, 88)
 CAR_RADIUS = 2.5
+VARIANTS = 6
+"""How many models there are of every kind of thing."""
 _WALLS = ((226, 214, 190), (206, 180, 146), (188, 110, 86), (214, 206, 202), (170, 184, 190), (232, 196, 128))
 _WHEEL = ((0.15, 0), (0.85, 0), (1, 0.5), (0.8, 1), (0.2, 1), (0, 0.5))
 _ROOFS = ((150, 66, 50), (110, 62, 52), (84, 84, 92), (126, 88, 60))
@@ -13,6 +18,12 @@ _TOWERS = ((170, 176, 184), (196, 190, 180), (140, 150, 164), (184, 160, 140), (
 _LEAVES = ((70, 120, 48), (88, 134, 52), (58, 104, 52), (110, 140, 60))
 _AUTUMN = ((198, 120, 40), (182, 86, 42), (206, 158, 60), (120, 120, 56))
 _CARS = ((196, 40, 36), (36, 78, 160), (228, 228, 228), (44, 46, 50), (226, 170, 36), (112, 122, 132), (34, 112, 84))
+
+
+@lru_cache(maxsize=512)
+def model(kind: Callable[[np.random.Generator, str], Solids], theme: str, variant: int) -> Solids:
+    """One of the VARIANTS models of a kind (`house`, ...) in a theme, in its own frame; the same in every world."""
+    return kind(np.random.default_rng([12, variant, *kind.__name__.encode()]), theme)
 
 
 def house(rng: np.random.Generator, _: str) -> Solids:
@@ -66,6 +77,9 @@ def tree(rng: np.random.Generator, theme: str) -> Solids:
     faces = rings([(foot, 0.55 * radius), (middle, radius), (top, 0.4 * radius)])
     build.part(faces, [_tint(leaf, 0.55), leaf] + [_tint(leaf, 0.82)] * 6 + [leaf] * 6)
     build.part(box(-0.17, 0.17, -0.17, 0.17, 0, foot), [(96, 72, 52)] * 6)
+    build.card([(0, 0.17), (foot, 0.17)], (96, 72, 52))
+    build.card([(foot, 0.55 * radius), (middle, 0.95 * radius), (top, 0.4 * radius)], _tint(leaf, 0.92))
+    build.card([(0, 0.17), (middle, 0.95 * radius), (top, 0.4 * radius)], _tint(leaf, 0.9), very_far=True)
     return build.build()
 
 
@@ -79,6 +93,10 @@ def pine(rng: np.random.Generator, theme: str) -> Solids:
     build.part(rings([(waist, 0.78 * radius), (top, 0.06)], 5), [_tint(leaf, 0.6), tip] + [tip] * 5)
     build.part(rings([(2.0, radius), (waist, 0.42 * radius)], 5), [_tint(leaf, 0.5), leaf] + [leaf] * 5)
     build.part(box(-0.15, 0.15, -0.15, 0.15, 0, 2.0), [(84, 62, 48)] * 6)
+    build.card([(0, 0.15), (2.0, 0.15)], (84, 62, 48))
+    build.card([(2.0, 0.95 * radius), (waist, 0.42 * radius)], leaf)
+    build.card([(waist, 0.74 * radius), (top, 0.06)], tip)
+    build.card([(0, 0.15), (2.0, 0.95 * radius), (top, 0.06)], leaf, very_far=True)
     return build.build()
 
 
@@ -89,6 +107,8 @@ def bush(rng: np.random.Generator, theme: str) -> Solids:
     build = Builder(radius)
     faces = rings([(0, 0.8 * radius), (0.45 * top, radius), (top, 0.5 * radius)], 5)
     build.part(faces, [leaf] * 2 + [_tint(leaf, 0.85)] * 5 + [leaf] * 5)
+    build.card([(0, 0.8 * radius), (0.45 * top, 0.95 * radius), (top, 0.5 * radius)], _tint(leaf, 0.93))
+    build.card([(0, 0.85 * radius), (top, 0.6 * radius)], _tint(leaf, 0.93), very_far=True)
     return build.build()
 
 
@@ -99,6 +119,8 @@ def post(rng: np.random.Generator, _: str) -> Solids:
     build.part(faces, [(232, 232, 228)] * 6)
     for face, outward in zip(faces, ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0))):
         build.paint(within(face, (0, 1), (0.62, 0.86)), (30, 30, 32), outward)
+    build.card([(0, 0.12), (1.0, 0.12)], (196, 196, 192))
+    build.card([(0, 0.12), (1.0, 0.12)], (196, 196, 192), very_far=True)
     return build.build()
 
 
@@ -125,7 +147,7 @@ def sign(rng: np.random.Generator, _: str) -> Solids:
     return build.build()
 
 
-def car(rng: np.random.Generator) -> Solids:
+def car(rng: np.random.Generator, _: str) -> Solids:
     """A saloon or a van that faces +x; its bounding circle has CAR_RADIUS whatever its size: sorting relies on it."""
     van = rng.random() < 0.3
     a, b = (2.25, 0.95) if van else (rng.uniform(1.95, 2.2), 0.88)

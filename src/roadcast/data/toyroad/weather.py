@@ -37,7 +37,7 @@ class Weather:
 
     def fade(self, distance):
         """Share of the haze colour at `distance` m: 1 - exp(-d / visibility), and 1 from FAR on so nothing pops in."""
-        edge = np.clip((distance - 90.0) / (FAR - 90.0), 0.0, 1.0)
+        edge = np.minimum(np.maximum(distance - 90.0, 0.0) / (FAR - 90.0), 1.0)
         return 1.0 - np.exp(-distance / self.visibility) * (1.0 - edge * edge * (3.0 - 2.0 * edge))
 
     @property
@@ -47,8 +47,8 @@ class Weather:
 
     def headlight(self, forward, left):
         """RGB gain [..., 3] from the ego's headlights at points `forward` and `left` of the ego (m)."""
-        ahead = np.clip(forward - 1.0, 0.0, None)
-        beam = np.exp(-np.square(left / (1.4 + 0.24 * ahead))) * np.clip(ahead / 3.0, 0.0, 1.0)
+        ahead = np.maximum(forward - 1.0, 0.0)
+        beam = np.exp(-np.square(left / (1.4 + 0.24 * ahead))) * np.minimum(ahead / 3.0, 1.0)
         return (self.lamps * 0.95 * beam / (1.0 + np.square(ahead / 22.0)))[..., None] * np.array([1.0, 0.95, 0.8])
 
 

@@ -8,13 +8,14 @@ import numpy as np
 
 from roadcast.data.toyroad import ranges
 from roadcast.data.toyroad.backdrop import Backdrop
-from roadcast.data.toyroad.camera import make_camera, place
+from roadcast.data.toyroad.birdseye import BirdsEye
+from roadcast.data.toyroad.camera import View, make_camera, place
 from roadcast.data.toyroad.depth import depth
-from roadcast.data.toyroad.render import render
+from roadcast.data.toyroad.render import Renderer
 from roadcast.data.toyroad.road import EDGE, LANE, Course
 from roadcast.data.toyroad.scenery import Scenery
 from roadcast.data.toyroad.solids import Solids, join
-from roadcast.data.toyroad.traffic import Traffic
+from roadcast.data.toyroad.traffic import LENGTH, Traffic
 from roadcast.data.toyroad.vehicle import REAR, VehicleState, drive
 from roadcast.data.toyroad.weather import make_weather
 from roadcast.errors import UserError
@@ -61,7 +62,8 @@ class ToyWorld:
         self.weather = make_weather(weather, self.seed)
         self.course = Course(self.seed)
         self._scenery = Scenery(self.seed, self.course, self.weather.throw)
-        self._backdrop = Backdrop(self.seed, self.weather, self._scenery.ground)
+        birdseye = BirdsEye(self.course, self._scenery, self.weather.shade)
+        self._renderer = Renderer(Backdrop(self.seed, self.weather, self._scenery.ground, birdseye))
         self.reset()
 
     def reset(self) -> None:
@@ -100,21 +102,20 @@ class ToyWorld:
 
     def render(self, camera: str = "front") -> np.ndarray:
         """The camera's picture [H, W, 3], RGB uint8."""
-        view = self._view(camera)
-        standing, cars = self._scenery.around(self._s), self._traffic.solids()
-        return render(view, self._backdrop, self.course, self._s, standing, cars, self.frame)
+        view = self.view(camera)
+        return self._renderer.picture(view, self._s, self._scenery.around(self._s), self._traffic, self.frame)
 
     def depth(self, camera: str = "front") -> np.ndarray:
         """True depth [H, W] along the camera's optical axis, float32 m; inf where there is sky or a far hill."""
-        return depth(self._view(camera), self._groups())
+        return depth(self.view(camera), self.solids())
 
     def lidar(self) -> np.ndarray:
         """LiDAR-like points [P, 3] in the ego frame, float32 m, of a turning scanner on the roof."""
-        return ranges.lidar(join(self._groups()), self._pose2())
+        return ranges.lidar(join(self.solids()), self._pose2())
 
     def radar(self) -> np.ndarray:
         """Radar-like returns [R, 3], float32: range (m), azimuth (rad, left > 0), radial speed (m/s, closing < 0)."""
-        groups = self._groups()
+        groups = self.solids()
         standing = np.zeros((len(groups[0].radius_O), 2))
         velocity_O2 = np.concatenate((standing, self._traffic.velocities()))
         s = self.state
@@ -149,10 +150,9 @@ class ToyWorld:
         s, lateral = self._s, self._lateral
         heading = math.remainder(self.state.yaw - self.course.heading(s), 2 * math.pi)
         gap, gap_speed = math.inf, 0.0
-        cars = zip(self._traffic.s_N.tolist(), self._traffic.speed_N.tolist(), self._traffic.direction_N.tolist())
-        for car_s, car_speed, direction in cars:
-            if abs(lateral + direction * LANE / 2) < 1.9 and 0.0 < car_s - s < gap + 4.6:
-                gap, gap_speed = car_s - s - 4.6, direction * car_speed
+        for car in self._traffic.cars:
+            if 0.0 < car.s - s < gap + LENGTH and abs(lateral + car.direction * LANE / 2) < 1.9:
+                gap, gap_speed = car.s - s - LENGTH, car.direction * car.speed
         return RoadState(s, lateral, heading, self.course.curvature(s), gap, gap_speed)
 
     @property
@@ -168,13 +168,19 @@ class ToyWorld:
             for name, camera in self._cameras.items()
         }
 
-    def _groups(self) -> list[Solids]:
-        return [self._scenery.around(self._s).solids, self._traffic.solids()]
+    def solids(self) -> list[Solids]:
+        """What stands near the ego, and the cars, in world coordinates: what all sensors look at."""
+        return [self._scenery.around(self._s), self._traffic.solids()]
 
-    def _pose2(self) -> tuple[float, float, float]:
-        return self.state.x, self.state.y, self.state.yaw
+    def cars(self) -> np.ndarray:
+        """Where the other cars are [N, 3]: x, y (m) and yaw (rad)."""
+        return np.array(self._traffic.places())
 
-    def _view(self, name: str):
+    def view(self, name: str) -> View:
+        """Where the camera `name` is in the world."""
         if name not in self._cameras:
             raise UserError(f"this toy world has no camera {name!r}: it has {', '.join(self._cameras)}")
         return place(self._cameras[name], *self._pose2())
+
+    def _pose2(self) -> tuple[float, float, float]:
+        return self.state.x, self.state.y, self.state.yaw
