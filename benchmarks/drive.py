@@ -1,6 +1,6 @@
 """How fast one drives: frames a second and key-to-frame time over loopback, through the real server and its WebSocket.
 
-    python benchmarks/drive.py --mock | --checkpoint PATH [--quick]
+    python benchmarks/drive.py [--checkpoint PATH [--steps N] [--compiled]] [--quick]
 
 The server runs in a process of its own. A key is pressed at a random moment; its time ends when the first frame that
 answers it has been received whole. The last line is one JSON object; its step times are those at real-time pace.
@@ -24,7 +24,7 @@ from roadcast.web.protocol import MAX_CREDIT, Controls, Credit, Frame, Pace, dum
 WARM_UP_KEYS = 5
 
 
-def run_server(checkpoint: str | None) -> None:
+def run_server(checkpoint: str | None, steps: int | None, compiled: bool) -> None:
     """Serve on a free loopback port; this is what the second process does."""
     from roadcast.web.app import serve
 
@@ -35,7 +35,7 @@ def run_server(checkpoint: str | None) -> None:
     else:
         from roadcast.serving.session import ModelSession
 
-        serve(lambda: ModelSession.open(checkpoint), port=0, title=checkpoint)
+        serve(lambda: ModelSession.open(checkpoint, steps, compiled=compiled), port=0, title=checkpoint)
 
 
 @dataclass
@@ -103,14 +103,14 @@ def quantile(values: list[float], percent: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--checkpoint", help="a trained model")
-    what.add_argument("--mock", action="store_true", help="toyroad itself, without a model")
+    parser.add_argument("--checkpoint", help="a trained model; without one, toyroad itself is driven")
+    parser.add_argument("--steps", type=int, help="network passes a frame; the model's own number when not given")
+    parser.add_argument("--compiled", action="store_true", help="let torch.compile write code for the networks first")
     parser.add_argument("--quick", action="store_true", help="fewer keys: a glance in place of a measurement")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        run_server(arguments.checkpoint)
+        run_server(arguments.checkpoint, arguments.steps, arguments.compiled)
         return
     command = [sys.executable, __file__, "--serve", *sys.argv[1:]]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:

@@ -26,6 +26,7 @@ def drive(
     steps: int | None = None,
     fps: float | None = None,
     device: str = "cpu",
+    compiled: bool = False,
     no_browser: bool = False,
 ) -> None:
     """Take the wheel: serve a world as a page, and open the browser on it.
@@ -45,6 +46,7 @@ def drive(
         steps: Network passes a frame; fewer are faster. The world's own number when not given.
         fps: Frames a second to drive at, instead of the world's own.
         device: Where to compute: cpu, cuda, cuda:1.
+        compiled: Let torch.compile write code for the networks: minutes of waiting the first time, then faster frames.
         no_browser: Only print the address.
     """
     if mock == (world is not None):
@@ -66,10 +68,10 @@ def drive(
     if not no_browser:
         threading.Thread(target=open_browser, args=(host, port), daemon=True).start()
     title = "mock" if folder is None else (run_of(folder) or folder).resolve().name
-    serve(lambda: open_session(folder, steps, checked(device)), host, port, title=title, fps=fps)
+    serve(lambda: open_session(folder, steps, checked(device), compiled), host, port, title=title, fps=fps)
 
 
-def open_session(folder: Path | None, steps: int | None, device: str) -> "Session":
+def open_session(folder: Path | None, steps: int | None, device: str, compiled: bool) -> "Session":
     """The session of a world, or the mock's when there is no folder."""
     if folder is None:
         from roadcast.serving.mock import MockSession
@@ -77,7 +79,7 @@ def open_session(folder: Path | None, steps: int | None, device: str) -> "Sessio
         return MockSession()
     from roadcast.serving.session import ModelSession
 
-    return ModelSession.open(folder, steps, device)
+    return ModelSession.open(folder, steps, device, compiled)
 
 
 def open_browser(host: str, port: int) -> None:

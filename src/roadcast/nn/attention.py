@@ -6,6 +6,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from .kv_cache import KVCache
+from .norm import RMSNorm
 from .rope import rope_tables, rotate
 
 Tables = tuple[Tensor, Tensor]
@@ -19,8 +20,8 @@ class Projections(nn.Module):
         self.heads, self.kv_heads, self.head_dim = heads, kv_heads, width // heads
         self.qkv = nn.Linear(width, (heads + 2 * kv_heads) * self.head_dim, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        self.q_norm = nn.RMSNorm(self.head_dim, eps=1e-6)
-        self.k_norm = nn.RMSNorm(self.head_dim, eps=1e-6)
+        self.q_norm = RMSNorm(self.head_dim)
+        self.k_norm = RMSNorm(self.head_dim)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`x` [..., L, D] as q [..., L, N, K], k and v [..., L, N_kv, K], queries and keys of unit root mean square."""
@@ -31,10 +32,9 @@ class Projections(nn.Module):
 
     def attend(self, q_RNLK: Tensor, k_RNSK: Tensor, v_RNSK: Tensor, mask: Tensor | None = None) -> Tensor:
         """softmax(q k^T / sqrt(K) + mask) v, each key head serving `heads / kv_heads` query heads (Ainslie et al. 2023)."""
-        share = self.heads // self.kv_heads
-        if share > 1:
-            k_RNSK, v_RNSK = k_RNSK.repeat_interleave(share, dim=1), v_RNSK.repeat_interleave(share, dim=1)
-        return F.scaled_dot_product_attention(q_RNLK, k_RNSK, v_RNSK, attn_mask=mask)
+        return F.scaled_dot_product_attention(
+            q_RNLK, k_RNSK, v_RNSK, attn_mask=mask, enable_gqa=self.heads != self.kv_heads
+        )
 
 
 class SpaceAttention(Projections):

@@ -3,8 +3,9 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .norm import rms_norm
 
 
 def fourier_features(t: Tensor, channels: int, scale: float = 1000.0) -> Tensor:
@@ -35,4 +36,4 @@ class Modulation(nn.Module):
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """RMS-normalised `x` [..., D], scaled and shifted."""
-    return F.rms_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift
+    return rms_norm(x) * (1 + scale) + shift

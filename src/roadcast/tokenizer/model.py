@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from roadcast.config import TokenizerConfig
 from roadcast.nn.causal_conv import CausalConv3d, Stream
+from roadcast.nn.norm import RMSNorm
 
 
 class ResidualBlock(nn.Module):
@@ -19,7 +20,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, time_kernel: int):
         super().__init__()
-        self.norm1, self.norm2 = nn.RMSNorm(channels, eps=1e-6), nn.RMSNorm(channels, eps=1e-6)
+        self.norm1, self.norm2 = RMSNorm(channels), RMSNorm(channels)
         self.conv1 = CausalConv3d(channels, channels, time_kernel)
         self.conv2 = CausalConv3d(channels, channels)
         nn.init.zeros_(self.conv2.conv.weight)
@@ -52,7 +53,7 @@ class Encoder(nn.Module):
             if level:
                 self.layers.append(CausalConv3d(widths[level - 1], width, stride=2))
             self.layers.extend(ResidualBlock(width, kernel) for _ in range(config.encoder_blocks))
-        self.norm = nn.RMSNorm(widths[-1], eps=1e-6)
+        self.norm = RMSNorm(widths[-1])
         self.out = CausalConv3d(widths[-1] * config.time_stride, config.latent_channels)
 
     def forward(self, x: Tensor, stream: Stream) -> Tensor:
@@ -76,7 +77,7 @@ class Decoder(nn.Module):
             if level:
                 self.layers.append(Up(widths[level - 1], width))
             self.layers.extend(ResidualBlock(width, kernel) for _ in range(config.decoder_blocks))
-        self.norm = nn.RMSNorm(widths[-1], eps=1e-6)
+        self.norm = RMSNorm(widths[-1])
         self.out = CausalConv3d(widths[-1], 3 * self.patch**2)
 
     def forward(self, z: Tensor, stream: Stream) -> Tensor:
