@@ -11,7 +11,8 @@ from typing import Any
 from roadcast.data.actions import ACTIONS
 from roadcast.data.fit import CROPS
 from roadcast.data.layout import partial_of
-from roadcast.data.sources.base import Recording, Source, open_source
+from roadcast.data.sources.base import Recording, Source
+from roadcast.data.sources.open import open_source
 from roadcast.data.split import SPLITS
 from roadcast.data.store import Reel
 from roadcast.data.summary import Summary, join_reports, summary_of

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from roadcast.data.sources.base import Signal, open_source
+from roadcast.data.sources.base import Signal
 from roadcast.data.sources.donkey import DonkeySource
 from roadcast.data.sources.images import ImageSource
+from roadcast.data.sources.open import open_source
 from roadcast.data.sources.video import VideoSource
 from roadcast.errors import UserError
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from roadcast.data.ingest import ingest
-from roadcast.data.sources.base import open_source
+from roadcast.data.sources.open import open_source
 from roadcast.data.store import Reel
 from roadcast.data.writer import ReelWriter
 from roadcast.errors import UserError

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from roadcast.data.sources.base import open_source
 from roadcast.data.sources.images import natural
+from roadcast.data.sources.open import open_source
 from roadcast.data.sources.signal_files import read_signals
 from roadcast.errors import UserError
 

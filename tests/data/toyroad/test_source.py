@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from roadcast.data.actions import ACTIONS
-from roadcast.data.sources.base import open_source
+from roadcast.data.sources.open import open_source
 from roadcast.data.sources.toyroad import ToyroadSource
 from roadcast.errors import UserError
 

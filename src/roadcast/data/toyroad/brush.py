@@ -45,7 +45,7 @@ def _polygons(view: View, here_3: np.ndarray, sketch: Sketch, order: np.ndarray)
     corners_4FK = sketch.corners_4FK[:, order]
     x, y, z = (to_camera @ corners_4FK.reshape(4, -1)).reshape(3, *corners_4FK.shape[1:])
     scale = np.float32(one * camera.focal) / np.maximum(z, np.float32(NEAR))
-    fixed_FK2 = np.empty((*z.shape, 2), dtype=np.int32)
+    fixed_FK2: np.ndarray = np.empty((*z.shape, 2), dtype=np.int32)
     fixed_FK2[..., 0] = x * scale + np.float32(one * camera.cx + 0.5)
     fixed_FK2[..., 1] = y * scale + np.float32(one * camera.cy + 0.5)
     polygons = list(fixed_FK2)
