@@ -56,10 +56,10 @@ def test_toml_lies_over_its_preset(tmp_path):
 
 def test_file_lies_over_the_base_that_is_given_and_leaves_it_alone(tmp_path):
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text("[flow]\nsteps = 2\n")
+    recipe.write_text("[flow]\nsteps = 7\n")
     base = tiny()
     config = load_config(recipe, base)
-    assert (config.flow.steps, base.flow.steps) == (2, 4)
+    assert (config.flow.steps, base.flow.steps) == (7, 2)
     assert config.train == base.train
 
 
