@@ -99,7 +99,7 @@ def write_tub(
 
 
 def pack(folder: Path, archive: Path) -> Path:
-    with tarfile.open(archive, "w:gz") as tar:
+    with tarfile.open(archive, "w:gz" if archive.suffix in (".gz", ".tgz") else "w") as tar:
         tar.add(folder, folder.name)
     return archive
 

@@ -86,12 +86,16 @@ def test_an_archive_gives_the_same_reel_as_its_folder_and_leaves_no_files(make, 
     assert os.listdir(spool) == []
 
 
-def test_a_truncated_archive_is_refused(make, tmp_path):
-    whole = make.pack(make.write_tub(tmp_path / "tub", TIMES), tmp_path / "tub.tar.gz").read_bytes()
-    (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"cut\.tar\.gz.*cannot be read to its end"):
-        ingest(tmp_path / "cut.tar.gz", tmp_path / "reel", **SIZE)
-    assert not (tmp_path / "reel").exists() and not (tmp_path / "reel.partial").exists()
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.9])
+def test_a_truncated_archive_is_refused(make, tmp_path, suffix, share):
+    whole = make.pack(make.write_tub(tmp_path / "tub", TIMES), tmp_path / f"tub{suffix}").read_bytes()
+    cut = tmp_path / f"cut{suffix}"
+    for end in range(int(len(whole) * share) // 512 * 512, int(len(whole) * share) // 512 * 512 + 2048, 256):
+        cut.write_bytes(whole[: min(end, len(whole) * 9 // 10)])  # between members, inside a header, inside a picture
+        with pytest.raises(UserError, match=r"cut\.tar.*cannot be read to its end"):
+            ingest(cut, tmp_path / "reel", **SIZE)
+        assert not (tmp_path / "reel").exists() and not (tmp_path / "reel.partial").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Donkeycar tubs, version 2: a folder or a tar archive of a manifest, catalogs of JSON lines, and JPEG images."""
 
+import gzip
 import json
 import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -148,11 +150,30 @@ def _is_text(name: str) -> bool:
 
 def _members(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """File name and reader of every regular file of an archive, in one pass; nothing is written to the disk."""
-    try:
-        with tarfile.open(path, "r|*") as archive:
+    with _cut_short_told(path):
+        with open(path, "rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0 if packed else -tarfile.BLOCKSIZE, 0 if packed else 2)
+            if not packed and any(file.read()):  # tarfile takes a plain archive cut between two members for a whole one
+                raise EOFError("no end mark")
+        with (
+            gzip.open(path) if packed else open(path, "rb") as stream,
+            tarfile.open(fileobj=stream, mode="r|") as archive,
+        ):
             for member in archive:
                 if member.isfile():
-                    yield Path(member.name).name, lambda member=member: archive.extractfile(member).read()  # type: ignore[union-attr]
+                    yield Path(member.name).name, partial(_content, path, archive, member)
+
+
+def _content(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    with _cut_short_told(path):
+        return archive.extractfile(member).read()  # type: ignore[union-attr]
+
+
+@contextmanager
+def _cut_short_told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise UserError(f"{path}: the archive cannot be read to its end ({error}); copy or download it again") from None
 
