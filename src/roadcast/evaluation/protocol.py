@@ -1,16 +1,15 @@
 """The evaluation protocol: everything that must be equal for two scores to be comparable, kept with every score."""
 
 import dataclasses
-import os
+from bisect import bisect_right
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol as Interface
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from roadcast.data import loader
 from roadcast.data.clip import Clip
 from roadcast.data.store import Reel
 from roadcast.errors import UserError
@@ -151,18 +150,6 @@ def make_protocol(
 
 def read_clips(reel: Reel, protocol: Protocol, indices: Sequence[int]) -> Clip:
     """The protocol's clips of these positions, context and horizon, read from the reel."""
-    firsts = [protocol.clips[i] for i in indices]
-    steps_BF = np.asarray(firsts)[:, None] + np.arange(protocol.frames) * protocol.stride
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        frames = list(pool.map(reel.read, steps_BF.ravel().tolist()))
-    actions, known = zip(*(reel.actions(f, protocol.frames, protocol.stride, protocol.actions) for f in firsts))
     starts = [video.first for video in reel.videos]
-    return Clip(
-        frames_BFHWC=torch.from_numpy(np.stack(frames)).unflatten(0, steps_BF.shape),
-        z_BTHWC=None,
-        actions_BFA=torch.from_numpy(np.stack(actions)),
-        known_BFA=torch.from_numpy(np.stack(known)),
-        t_ns_BF=torch.from_numpy(np.asarray(reel.t_ns)[steps_BF]),
-        video_B=torch.from_numpy(np.searchsorted(starts, firsts, side="right") - 1),
-        first_B=torch.tensor(firsts),
-    )
+    found = [(bisect_right(starts, first) - 1, first) for first in (protocol.clips[i] for i in indices)]
+    return loader.read_clips(reel, found, protocol.frames, protocol.actions, stride=protocol.stride)
