@@ -11,7 +11,7 @@ import pytest
 import roadcast
 
 PACKAGE = Path(roadcast.__file__).parent
-EDGES = {"cli", "web", "tracking"}
+EDGES = {"cli", "web", "tracking", "extras"}
 ALLOWED = set(sys.stdlib_module_names) | {"torch", "einops", "cv2", "numpy", "roadcast"}
 
 

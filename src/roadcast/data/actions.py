@@ -1,4 +1,4 @@
-"""The controls a driving recording may carry: their names, units and signs (SI, ego frame x forward, y left)."""
+"""What a driving recording may carry beside pictures: names, units and signs (SI, ego frame x forward, y left, z up)."""
 
 from dataclasses import dataclass
 
@@ -24,3 +24,15 @@ ACTIONS: dict[str, Action] = {
     "acceleration": Action("m/s2", 2.0),
 }
 """Throttle is in [-1, 1] because toy and radio-controlled cars reverse on it; road cars use [0, 1]."""
+
+SIGNALS: dict[str, int] = {
+    **dict.fromkeys(ACTIONS, 1),
+    "ego_pose": 7,
+    "velocity": 3,
+    "angular_velocity": 3,
+    "linear_acceleration": 3,
+    "gps": 3,
+}
+"""Values a moment, by the signal's name. ego_pose: x y z (m, of a fixed world near the drive) and quaternion w x y z that turns
+ego to world; velocity (m/s), angular_velocity (rad/s) and linear_acceleration (m/s2, without gravity) along the ego's axes; gps:
+latitude and longitude (deg), altitude (m)."""

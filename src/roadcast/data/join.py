@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from roadcast.data.layout import SIGNALS, shard_name
+from roadcast.data.actions import SIGNALS
+from roadcast.data.layout import shard_name
 from roadcast.data.piece import join_signals, load_piece
 from roadcast.data.split import SPLITS, assign_splits, shared_pictures
 from roadcast.files import remove, sha256

@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from roadcast.data.actions import ACTIONS
 from roadcast.errors import UserError
 
 SCHEMA = 1
@@ -24,8 +23,6 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 INDEX = np.dtype(
     [("video", "<u4"), ("t_ns", "<i8"), ("shard", "<u4"), ("offset", "<u8"), ("length", "<u4"), ("crc32", "<u4")]
 )
-SIGNALS: dict[str, int] = {**dict.fromkeys(ACTIONS, 1), "ego_pose": 7}
-"""Values a time step, by the signal's name; ego_pose is x y z in m and the quaternion w x y z."""
 
 
 def shard_name(shard: int) -> str:

@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from roadcast.data.actions import SIGNALS
 from roadcast.data.encode import Encoder, Prepare
-from roadcast.data.layout import INDEX, SIGNALS, shard_name
+from roadcast.data.layout import INDEX, shard_name
 from roadcast.data.sources.base import Images, Recording
 from roadcast.errors import UserError
 from roadcast.files import replacing, sha256, write_file

@@ -4,16 +4,21 @@ import itertools
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 
-from roadcast.data.sources.base import Images
+from roadcast.data.sources.base import Images, Times
 
 TIMES_REPEATED = "frames whose time does not advance"
 MISSING = "missing or unreadable images"
 SKIPPED = "frames more than the reel's rate needs"
 
 
+def moment_of(t_ns: Times) -> int:
+    """The time of a moment: the first camera's, where each has its own."""
+    return t_ns[0] if isinstance(t_ns, tuple) else t_ns
+
+
 def resample(
-    frames: Iterable[tuple[int, Images | None]], fps: float, max_gap: float, dropped: Counter[str]
-) -> Iterator[tuple[int, int, Images, bool]]:
+    frames: Iterable[tuple[Times, Images | None]], fps: float, max_gap: float, dropped: Counter[str]
+) -> Iterator[tuple[int, Times, Images, bool]]:
     """(run, t_ns, images, repeated) at a constant `fps`; a new run where the source has a gap, counted from 0.
 
     A gap is a missing picture (None), a clock that steps back, or more than `max_gap` seconds without a frame.
@@ -25,10 +30,11 @@ def resample(
 
 
 def _runs(
-    frames: Iterable[tuple[int, Images | None]], max_gap_ns: int, dropped: Counter[str]
-) -> Iterator[tuple[int, int, Images]]:
+    frames: Iterable[tuple[Times, Images | None]], max_gap_ns: int, dropped: Counter[str]
+) -> Iterator[tuple[int, Times, Images]]:
     run, last = -1, None
-    for t_ns, images in frames:
+    for times, images in frames:
+        t_ns = moment_of(times)
         if images is None:
             dropped[MISSING] += 1
             last = None
@@ -39,12 +45,12 @@ def _runs(
         if last is None or not 0 < t_ns - last <= max_gap_ns:
             run += 1
         last = t_ns
-        yield run, t_ns, images
+        yield run, times, images
 
 
 def at_rate(
-    frames: Iterable[tuple[int, Images]], fps: float, dropped: Counter[str]
-) -> Iterator[tuple[int, Images, bool]]:
+    frames: Iterable[tuple[Times, Images]], fps: float, dropped: Counter[str]
+) -> Iterator[tuple[Times, Images, bool]]:
     """Frames of increasing times brought to ticks k / fps after the first: (t_ns, images, whether it repeats the one before).
 
     A tick takes the latest frame at or before it, within tolerances that make a jittered camera of about the same rate pass
@@ -53,22 +59,22 @@ def at_rate(
     No frame is made up after the last one.
     """
     source = iter(frames)
-    window: deque[tuple[int, Images]] = deque(itertools.islice(source, 2))
+    window: deque[tuple[Times, Images]] = deque(itertools.islice(source, 2))
     if not window:
         return
     held = window.popleft()
     yield *held, False
-    start, period = held[0], 1e9 / fps
+    start, period = moment_of(held[0]), 1e9 / fps
     for k in itertools.count(1):
         tick = start + round(k * period)
         window.extend(itertools.islice(source, 2 - len(window)))
-        while len(window) == 2 and window[1][0] <= tick + period / 4:
+        while len(window) == 2 and moment_of(window[1][0]) <= tick + period / 4:
             window.popleft()
             dropped[SKIPPED] += 1
             window.extend(itertools.islice(source, 1))
         if not window:
             return
-        fresh = window[0][0] <= tick + period / 2
+        fresh = moment_of(window[0][0]) <= tick + period / 2
         if fresh:
             held = window.popleft()
         yield *held, not fresh

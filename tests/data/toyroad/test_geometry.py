@@ -34,7 +34,7 @@ def test_lidar_points_lie_on_the_depth_map(camera):
     for seed in range(3):
         world = _world(seed, ("front", "left", "right"))
         calibration = world.calibration[camera]
-        ego_to_camera = np.linalg.inv(np.array(calibration["camera_to_ego"]))
+        ego_to_camera = np.linalg.inv(np.array(calibration["to_ego"]))
         points = world.lidar().astype(np.float64) @ ego_to_camera[:3, :3].T + ego_to_camera[:3, 3]
         points = points[points[:, 2] > 1.0]
         uv = points @ np.array(calibration["intrinsics"]).T

@@ -1,7 +1,7 @@
 """What a source of recordings looks like."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +13,10 @@ IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .webp .tif .tiff .ppm".split())
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 Images = np.ndarray | tuple[np.ndarray, ...]
+Times = int | tuple[int, ...]
+Frames = Iterator[tuple[Times, Images | None]]
+
+SENSOR_KINDS = ("lidar", "radar", "boxes", "image")
 
 
 @dataclass
@@ -65,30 +69,58 @@ class Signal:
 
 
 @dataclass
+class Sensor:
+    """A LiDAR, a radar, or boxes that were drawn by hand: readings at the sensor's own times, each read when it is asked for.
+
+    kind     one of SENSOR_KINDS: "lidar", "radar" and "boxes" are tables of one row a point or box, "image" is a picture
+    fields   the names of a table's columns. Points begin with x y z (m, in the sensor's own frame: x forward, y left, z up);
+             LiDAR goes on with intensity (in [0, 1]), radar with vx vy (m/s) and rcs (dBsm), where it has them. Boxes are
+             x y z length width height (m) yaw (rad, from x to y) class track, in the frame of the sensor they were drawn in.
+    t_ns     int64 [N], strictly increasing, on the clock of the recording's pictures
+    read     reading number n: float32 [P, len(fields)] of a table, uint8 [H, W] of a picture (lossless in the reel);
+             None where it is missing or unreadable, and so left out
+    classes  of boxes, the name of each class number
+    """
+
+    kind: str
+    fields: tuple[str, ...]
+    t_ns: np.ndarray
+    read: Callable[[int], np.ndarray | None]
+    classes: tuple[str, ...] = ()
+
+
+@dataclass
 class Recording:
     """One drive as the source has it, at its own clock and size.
 
     frames        called, gives (t_ns, images) in the source's order: RGB uint8 HWC, one per camera (a tuple if several);
+                  t_ns is one time, or one a camera where they fire apart (the first camera's is the moment's);
                   images is None where a picture that should be there is missing or unreadable: the recording is cut there
-    signals       by name: those of `roadcast.data.actions.ACTIONS` (floats) and "ego_pose" (x y z in m, quaternion w x y z)
-    calibration   by camera: {"intrinsics": 3x3 rows in the source's pixels, ...}; ingest carries intrinsics to the reel's pixels
+    signals       by name: those of `roadcast.data.actions.SIGNALS`, in SI units
+    calibration   by camera or sensor: "intrinsics" 3x3 rows in the source's pixels; "distortion" (k1 k2 p1 p2 k3, as OpenCV's);
+                  "to_ego" 4x4 rows, from the sensor's frame (a camera's: x right, y down, z forward) to the ego's (x forward,
+                  y left, z up), m; and what else there is to know. Ingest carries intrinsics to the reel's pixels.
+    sensors       by name, what there is besides cameras
+    period_ns     the usual time between two moments, where the source knows it
     split         "train", "val" or "test" when the source dictates it
     notes         what a user should be told about this recording
     """
 
     name: str
     source: str
-    frames: Callable[[], Iterator[tuple[int, Images | None]]]
+    frames: Callable[[], Frames]
     signals: dict[str, Signal]
     calibration: dict[str, Any] | None = None
     split: str | None = None
     notes: tuple[str, ...] = ()
+    sensors: dict[str, Sensor] = field(default_factory=dict)
+    period_ns: int | None = None
 
 
 def unreadable(name: str, source: str, error: UserError) -> Recording:
     """Stands for a recording that cannot be read: asked for frames it raises `error`, so that ingest rejects it alone."""
 
-    def frames() -> Iterator[tuple[int, Images | None]]:
+    def frames() -> Frames:
         raise error
         yield
 

@@ -157,11 +157,11 @@ class ToyWorld:
 
     @property
     def calibration(self) -> dict:
-        """By camera: intrinsics (3 x 3 rows, pixels), camera_to_ego (4 x 4 rows, m; y down, z forward), size."""
+        """By camera: intrinsics (3 x 3 rows, pixels), to_ego (4 x 4 rows, m; y down, z forward), size."""
         return {
             name: {
                 "intrinsics": camera.K.tolist(),
-                "camera_to_ego": camera.camera_to_ego.tolist(),
+                "to_ego": camera.camera_to_ego.tolist(),
                 "height": camera.height,
                 "width": camera.width,
             }

@@ -1,0 +1,34 @@
+"""What is there only when another package is installed: the modules of `roadcast.extras`, one a package."""
+
+import importlib
+from types import ModuleType
+
+from roadcast.errors import UserError
+
+EXTRAS = {
+    "pyav": ("av", "video"),
+    "torchcodec": ("torchcodec", "video"),
+    "parquet": ("pyarrow", "tables"),
+    "remote": ("fsspec", "stream"),
+}
+"""By module of `roadcast.extras`: the package it needs, and the extra of roadcast that installs it."""
+
+
+def load_extra(name: str, purpose: str) -> ModuleType:
+    """The module `roadcast.extras.NAME`; a `UserError` that tells how to install its package, needed for `purpose`, if it is missing."""
+    package, extra = EXTRAS[name]
+    try:
+        return importlib.import_module(f"roadcast.extras.{name}")
+    except ImportError as error:
+        raise UserError(
+            f"{purpose} needs {package} ({error}); install it with: pip install 'roadcast[{extra}]'"
+        ) from None
+
+
+def has_extra(name: str) -> bool:
+    """Whether the package that `roadcast.extras.NAME` needs is installed and can be imported."""
+    try:
+        importlib.import_module(f"roadcast.extras.{name}")
+    except ImportError:
+        return False
+    return True
