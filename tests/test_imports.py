@@ -98,7 +98,7 @@ def core(path, prefix, skip=()):
         if module.ispkg:
             yield from core(importlib.import_module(module.name).__path__, module.name + ".")
 
-for name in core(roadcast.__path__, "roadcast.", skip={"cli", "web", "tracking"}):
+for name in core(roadcast.__path__, "roadcast.", skip={"cli", "web", "tracking", "extras"}):
     importlib.import_module(name)
     print(name)
 """

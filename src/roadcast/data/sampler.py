@@ -28,6 +28,25 @@ def permute(index: int, size: int, key: int) -> int:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """Which clips make one batch: one entry a clip, int64 [B], and what all of them share.
+
+    reel_B   number of the reel in a mixture (0 where there is one reel)
+    video_B  index of the recording in its reel; first_B  the clip's first frame in the reel
+    key_B    the clip's place in the one global sequence of samples of all ranks: never twice the same, so that whatever is
+             drawn for it (augmentation) depends on nothing else
+    frames   frames a clip; stride  the reel's frames from one to the next
+    """
+
+    reel_B: np.ndarray
+    video_B: np.ndarray
+    first_B: np.ndarray
+    key_B: np.ndarray
+    frames: int
+    stride: int = 1
+
+
+@dataclass(frozen=True)
 class ClipTable:
     """All clips of a fixed span in some recordings: clip i is found by arithmetic, no list of clips is kept."""
 
