@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +13,8 @@ from roadcast.data.layout import INDEX, SCHEMA
 from roadcast.data.store import Reel
 from roadcast.data.writer import ReelWriter
 from roadcast.errors import UserError
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def test_reading_gives_exactly_the_bytes_written(make, reel):
@@ -46,7 +49,7 @@ def test_actions_are_zero_and_unknown_where_there_are_none(reel):
 
 
 def test_opening_touches_no_pixels(reel, monkeypatch):
-    monkeypatch.setattr(Reel, "_shard", lambda *_: pytest.fail("opened a shard"))
+    monkeypatch.setattr(Reel, "shard", lambda *_: pytest.fail("opened a shard"))
     again = pickle.loads(pickle.dumps(reel))
     assert again.fingerprint == reel.fingerprint and again.actions(0, 3, 1, ("steer",))[1].all()
 
@@ -72,7 +75,7 @@ def test_a_whole_reel_has_no_damage(reel):
 
 def test_a_flipped_byte_of_the_index_or_a_signal_is_named(reel):
     for name in ("index.npy", "signals/steer.npy"):
-        path = reel.path / name
+        path = reel.path / "tables/0001" / name
         good = path.read_bytes()
         data = bytearray(good)
         data[-1] ^= 1
@@ -81,7 +84,13 @@ def test_a_flipped_byte_of_the_index_or_a_signal_is_named(reel):
         path.write_bytes(good)
 
 
-@pytest.mark.parametrize("lost", ["index.npy", "videos.jsonl", "reel.json", "shards/00001.bin", "signals/steer.npy"])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "tables/0001/index.npy", "tables/0001/videos.jsonl", "tables/0001/signals/steer.npy", "reel.json",
+        "shards/00001.bin",
+    ],
+)  # fmt: skip
 def test_a_reel_that_lacks_a_file_or_half_of_it_is_refused(reel, lost):
     path = reel.path / lost
     good = path.read_bytes()
@@ -103,6 +112,27 @@ def test_a_newer_schema_is_refused_and_an_older_one_is_migrated(reel, monkeypatc
     path.write_text(json.dumps(header | {"schema": SCHEMA, "fps": 0}))
     monkeypatch.setattr("roadcast.data.layout.MIGRATIONS", {SCHEMA: lambda old: old | {"fps": 7.0}})
     assert Reel(reel.path).fps == 7.0
+
+
+def test_a_reel_of_schema_1_loads():
+    reel = Reel(GOLDEN / "reel_v1")
+    assert json.loads((reel.path / "reel.json").read_text())["schema"] == 1 and reel.header["schema"] == SCHEMA
+    assert [(v.frames, v.split, dict(v.sensors)) for v in reel.videos] == [(6, "train", {})] * 2
+    assert reel.verify() == [] and reel.read(11, 1).std() > 10 and reel.actions(0, 6, 1, ("steer",))[1].all()
+    calibration = reel.videos[0].calibration
+    assert calibration is not None and np.array(calibration["left"]["to_ego"]).shape == (4, 4)
+
+
+def test_every_camera_keeps_its_own_times(make, tmp_path):
+    two = make.recording("a", 6)
+    two.frames = lambda: (
+        ((k * 50_000_000, k * 50_000_000 + 7), (make.picture(k), make.picture(k + 40))) for k in range(6)
+    )
+    with ReelWriter(tmp_path / "reel", **make.SHAPE, cameras=("left", "right")) as writer:
+        writer.add(two)
+    reel = Reel(tmp_path / "reel")
+    assert reel.t_ns.tolist() == [k * 50_000_000 for k in range(6)]
+    assert reel.index["t_ns"][1::2].tolist() == [k * 50_000_000 + 7 for k in range(6)]
 
 
 def test_what_is_no_reel_is_refused(tmp_path):

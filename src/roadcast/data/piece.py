@@ -3,8 +3,8 @@
 import hashlib
 import json
 import zlib
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,12 +16,18 @@ import numpy as np
 from roadcast.data.actions import SIGNALS
 from roadcast.data.encode import Encoder, Prepare
 from roadcast.data.layout import INDEX, shard_name
-from roadcast.data.sources.base import Images, Recording
+from roadcast.data.readings import encode_reading
+from roadcast.data.sources.base import SENSOR_KINDS, Images, Recording, Sensor, Times
+from roadcast.data.tables import Tables, join_tables
 from roadcast.errors import UserError
 from roadcast.files import replacing, sha256, write_file
 
 AHEAD = 8
 """Time steps an encoder's thread may be ahead of the file."""
+ALIGNED = 4
+"""Readings begin at multiples of so many bytes, for a view of the memory map to be one of aligned float32."""
+ALONE_NS = 500_000_000
+"""How far from the frames the only reading of a sensor may be."""
 
 
 @contextmanager
@@ -34,13 +40,14 @@ def new_piece(partial: Path, ordinal: int, recording: Recording, encoder: Encode
             yield piece
         finally:
             piece.forget_pending()
-    columns = join_signals([(row["frames"], signals) for row, signals in zip(piece.rows, piece.signals, strict=True)])
-    table = np.concatenate([np.zeros(0, INDEX), *piece.tables])
+    tables = join_tables(piece.runs)
+    arrays = {"index": tables.index, **{f"signals/{name}": values for name, values in tables.signals.items()}}
+    arrays |= {f"sensors/{name}": rows for name, rows in tables.sensors.items()}
     with replacing(_file(partial, ordinal, ".npz")) as beside, open(beside, "wb") as file:
-        np.savez(file, index=table, **columns)
+        np.savez(file, **arrays)
     contents = {
-        "ordinal": ordinal, "name": recording.name, "rows": piece.rows, "bytes": shard.stat().st_size,
-        "sha256": sha256(shard), "report": piece.report,
+        "ordinal": ordinal, "name": recording.name, "rows": tables.videos, "kinds": tables.kinds,
+        "bytes": shard.stat().st_size, "sha256": sha256(shard), "report": piece.report,
     }  # fmt: skip
     write_file(_file(partial, ordinal, ".json"), lambda beside: beside.write_text(json.dumps(contents)))
 
@@ -56,49 +63,47 @@ def complete_pieces(partial: Path) -> list[dict[str, Any]]:
     return [json.loads(file.read_text()) for file in sorted((partial / "pieces").glob("*.json"))]
 
 
-def load_piece(partial: Path, ordinal: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The index rows of a complete piece, INDEX [frames * cameras], and its signals."""
+def load_piece(partial: Path, piece: dict[str, Any]) -> Tables:
+    """The tables of a complete piece, as `complete_piece` gives it."""
+    ordinal = piece["ordinal"]
     with np.load(_file(partial, ordinal, ".npz")) as arrays:
-        return arrays["index"], {name: arrays[name] for name in arrays.files if name != "index"}
-
-
-def join_signals(stretches: Sequence[tuple[int, dict[str, np.ndarray]]]) -> dict[str, np.ndarray]:
-    """The signals of stretches (frames, signals by name) end to end: float32 [all frames] or [.., k], NaN where one lacks it."""
-    joined = {}
-    for name, width in SIGNALS.items():
-        tail = () if width == 1 else (width,)
-        if any(name in signals for _, signals in stretches):
-            columns = [s[name] if name in s else np.full((n, *tail), np.nan, np.float32) for n, s in stretches]
-            joined[name] = np.concatenate(columns)
-    return joined
+        columns = {name: arrays[name] for name in arrays.files}
+    signals = {name[8:]: values for name, values in columns.items() if name.startswith("signals/")}
+    sensors = {name[8:]: rows for name, rows in columns.items() if name.startswith("sensors/")}
+    shards = {shard_name(ordinal): {"bytes": piece["bytes"], "sha256": piece["sha256"]}}
+    return Tables(piece["rows"], columns["index"], signals, sensors, piece["kinds"], shards)
 
 
 class Piece:
-    """Runs of frames of one recording, each to be a video of the reel: begin, put, put, ..., end or abandon; and again."""
+    """Runs of frames of one recording, each to be a video of the reel: begin, put, put, ..., end or abandon; and again.
+
+    report    what is to be told of the recording, kept with the piece
+    left_out  by sensor, readings that were missing or unreadable
+    """
 
     def __init__(self, ordinal: int, recording: Recording, shard: BinaryIO, encoder: Encoder):
         self.ordinal, self.recording = ordinal, recording
         self.report: dict[str, Any] = {}
-        self.rows: list[dict[str, Any]] = []
-        self.tables: list[np.ndarray] = []
-        self.signals: list[dict[str, np.ndarray]] = []
+        self.runs: list[Tables] = []
+        self.left_out: Counter[str] = Counter()
         self._shard, self._encoder = shard, encoder
-        self._pending: deque[tuple[int, Future[list[bytes]]]] = deque()
+        self._pending: deque[tuple[Times, Future[list[bytes]]]] = deque()
 
     def begin(self, name: str) -> None:
         """Start a run of frames, which will be the reel's video `name`."""
         self._run = _Run(name, first_byte=self._shard.tell())
 
-    def put(self, t_ns: int, images: Images, prepare: Prepare | None = None) -> None:
-        """Add the pictures (RGB uint8 HWC, one per camera) taken at `t_ns`; `prepare` brings one to the reel's size."""
+    def put(self, t_ns: Times, images: Images, prepare: Prepare | None = None) -> None:
+        """Add the pictures (RGB uint8 HWC, one a camera) taken at `t_ns`, one time or one a camera; `prepare` brings one to size."""
         self._pending.append((t_ns, self._encoder.submit(images, prepare)))
         if len(self._pending) > AHEAD * self._encoder.workers:
             self._store(*self._pending.popleft())
 
     def end(self, calibration: dict[str, Any] | None, max_gap_ns: float = float("inf")) -> None:
-        """Close the run, with the recording's signals at the frames' times (`Signal.at`) and `calibration` in the reel's pixels.
+        """Close the run, with the recording's signals at the frames' times (`Signal.at`), the readings of its sensors in that time,
+        and `calibration` in the reel's pixels.
 
-        Raises `UserError` for a signal whose name is not in SIGNALS.
+        Raises `UserError` for a signal whose name is not in SIGNALS, or a sensor of an unknown kind.
         """
         while self._pending:
             self._store(*self._pending.popleft())
@@ -114,12 +119,17 @@ class Piece:
         for name, column in signals.items():
             assert column[0].size == SIGNALS[name], f"{run.name}: {name} has {column[0].size} values a frame"
             run.content.update(name.encode() + column.tobytes())
-        self.rows.append({
-            "name": run.name, "source": recording.source, "split": recording.split, "group": recording.name,
-            "frames": len(t_ns), "t0_ns": int(t_ns[0]), "calibration": calibration, "sha256": run.content.hexdigest(),
-        })  # fmt: skip
-        self.tables.append(table)
-        self.signals.append(signals)
+        sensors = {name: self._readings(name, sensor, t_ns) for name, sensor in sorted(recording.sensors.items())}
+        video = {
+            "name": run.name, "source": recording.source, "split": recording.split, "group": recording.name, "first": 0,
+            "frames": len(t_ns), "t0_ns": int(t_ns[0]), "calibration": calibration,
+            "sensors": {name: [0, len(rows)] for name, rows in sensors.items()}, "sha256": run.content.hexdigest(),
+        }  # fmt: skip
+        kinds = {
+            name: {"kind": sensor.kind, "fields": list(sensor.fields), "classes": list(sensor.classes)}
+            for name, sensor in recording.sensors.items()
+        }
+        self.runs.append(Tables([video], table, signals, sensors, kinds))
 
     def abandon(self) -> None:
         """Forget the run as if it had not begun."""
@@ -133,11 +143,36 @@ class Piece:
             coded.cancel()
         self._pending.clear()
 
-    def _store(self, t_ns: int, coded: "Future[list[bytes]]") -> None:
-        for data in coded.result():
-            self._run.table.append((0, t_ns, self.ordinal, self._shard.tell(), len(data), zlib.crc32(data)))
-            self._run.content.update(data)
-            self._shard.write(data)
+    def _store(self, t_ns: Times, coded: "Future[list[bytes]]") -> None:
+        pictures = coded.result()
+        times = t_ns if isinstance(t_ns, tuple) else (t_ns,) * len(pictures)
+        for t, data in zip(times, pictures, strict=True):
+            self._run.table.append(self._append(t, data))
+
+    def _readings(self, name: str, sensor: Sensor, t_ns: np.ndarray) -> np.ndarray:
+        """The INDEX rows of a sensor's readings that go with frames at `t_ns`, up to half a reading's step before and after."""
+        if sensor.kind not in SENSOR_KINDS:
+            raise UserError(
+                f"{self._run.name}: sensor {name!r} is of kind {sensor.kind!r}; known: {', '.join(SENSOR_KINDS)}"
+            )
+        half = int(np.median(np.diff(sensor.t_ns))) // 2 if len(sensor.t_ns) > 1 else ALONE_NS
+        within = (sensor.t_ns >= int(t_ns[0]) - half) & (sensor.t_ns <= int(t_ns[-1]) + half)
+        rows = []
+        for n in np.flatnonzero(within).tolist():
+            if (reading := sensor.read(n)) is None:
+                self.left_out[name] += 1
+                continue
+            self._shard.write(bytes(-self._shard.tell() % ALIGNED))
+            rows.append(self._append(int(sensor.t_ns[n]), encode_reading(sensor.kind, sensor.fields, reading)))
+        table = np.array(rows, INDEX)
+        self._run.content.update(name.encode() + table["t_ns"].tobytes())
+        return table
+
+    def _append(self, t_ns: int, data: bytes) -> tuple[int, int, int, int, int, int]:
+        row = (0, t_ns, self.ordinal, self._shard.tell(), len(data), zlib.crc32(data))
+        self._run.content.update(data)
+        self._shard.write(data)
+        return row
 
 
 @dataclass

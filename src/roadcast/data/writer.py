@@ -12,10 +12,11 @@ from typing import Any
 
 from roadcast.config import first_difference
 from roadcast.data.encode import Encoder
-from roadcast.data.join import join
-from roadcast.data.layout import SCHEMA, partial_of
+from roadcast.data.join import join_pieces, leaks
+from roadcast.data.layout import SCHEMA, partial_of, read_header, shard_name
 from roadcast.data.piece import Piece, complete_piece, complete_pieces, new_piece
 from roadcast.data.sources.base import Recording
+from roadcast.data.tables import Tables, commit, load_tables, write_header, write_tables
 from roadcast.errors import UserError
 from roadcast.files import disk_trouble_told, remove, sync, sync_folder, write_file
 
@@ -26,13 +27,15 @@ class ReelWriter:
     Work goes on beside, in `path`.partial: a recording's shard is synced and renamed, then its rows. A writer that was
     killed goes on from there when it is started again with the same settings, and ends with the same bytes; so it does
     after a full disk.
-    Raises `UserError` if there is something at `path`, if another writer is at work, if other settings were begun, or if
-    the disk is full or may not be written to.
+    Raises `UserError` if there is something at `path` that is not to be appended to, if another writer is at work, if other
+    settings were begun, or if the disk is full or may not be written to.
 
     fps              time steps a second; `height` and `width` are those of every picture, in pixels
     quality          of the JPEG pictures, 1 to 100
     origin           what the pictures come from and how they were made, kept in reel.json
     workers          threads that encode pictures
+    append           add to the reel at `path`, which must be of the same rate, size, cameras and quality: to a reader it is the
+                     old one until the block has ended, and then the longer one
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class ReelWriter:
         quality: int = 95,
         origin: dict[str, Any] | None = None,
         workers: int = 2,
+        append: bool = False,
     ):
         self.path = Path(path)
         self.partial = partial_of(self.path)
@@ -55,19 +59,22 @@ class ReelWriter:
             "schema": SCHEMA, "fps": self.fps, "height": height, "width": width, "cameras": list(cameras),
             "jpeg_quality": quality, "origin": origin or {},
         }  # fmt: skip
+        self.append = append
         self.workers = workers
         self.added = 0
         self.finished = False
 
     def __enter__(self) -> "ReelWriter":
-        if self.path.exists():
+        self._base = self._appended_to() if self.append else None
+        if self._base is None and self.path.exists():
             raise UserError(f"{self.path}: is there already; choose another place or remove it first")
         again = f"then start it again, and it goes on with what is complete in {self.partial}"
         with ExitStack() as opened:
             opened.enter_context(disk_trouble_told(self.partial, again))
             _make_folders(self.partial)
             opened.enter_context(_locked(self.partial))
-            _keep_to_plan(self.partial, self.header)
+            onto = {"onto": self._base["fingerprint"]} if self._base else {}
+            _keep_to_plan(self.partial, self.header | onto)
             self._encoder = opened.enter_context(
                 Encoder(self.height, self.width, len(self.cameras), self.quality, self.workers)
             )
@@ -112,11 +119,37 @@ class ReelWriter:
         pieces = [piece for piece in complete_pieces(self.partial) if piece["rows"]]
         if not pieces:
             raise UserError(f"{self.path}: no recording was complete, so there is nothing to write")
-        names = [row["name"] for piece in pieces for row in piece["rows"]]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise UserError(f"{self.path}: two recordings are named {twice!r}; rename one at the source")
-        reel = join(self.partial, pieces, self.header, report or {})
+        base = load_tables(self.path, self._base) if self._base else None
+        try:
+            tables = join_pieces(self.partial, pieces, base)
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from None
+        if base and self._base:
+            self._move_shards(pieces, tables, base)
+            added = {**self.header["origin"], "report": _with_leaks(tables, report)}
+            commit(self.path, tables, self._base | {"appended": [*self._base["appended"], added]})
+        else:
+            self._rename_whole(tables, report)
+        self.finished = True
+        remove(self.partial)
+
+    def _appended_to(self) -> dict[str, Any] | None:
+        """The header of the reel to append to, or None if there is none yet."""
+        if not self.path.exists():
+            return None
+        base = read_header(self.path)
+        for key in ("fps", "height", "width", "cameras", "jpeg_quality"):
+            if base[key] != self.header[key]:
+                raise UserError(f"{self.path}: has {key} {base[key]}, not {self.header[key]}; append with the same")
+        return base
+
+    def _rename_whole(self, tables: Tables, report: dict[str, Any] | None) -> None:
+        reel = self.partial / "reel"
+        for stray in (reel / "shards").iterdir():
+            if stray.name not in tables.shards:
+                remove(stray)
+        whole = self.header | {"appended": [], "report": _with_leaks(tables, report)}
+        write_header(reel, write_tables(reel, "tables/0001", tables, whole))
         sync(reel)
         try:
             os.rename(reel, self.path)
@@ -125,8 +158,15 @@ class ReelWriter:
                 raise
             raise UserError(f"{self.path}: is there already; choose another place or remove it first") from None
         sync_folder(self.path.absolute().parent)
-        self.finished = True
-        remove(self.partial)
+
+    def _move_shards(self, pieces: list[dict[str, Any]], tables: Tables, base: Tables) -> None:
+        """The shards of the pieces in among the reel's; one that a killed writer has moved already is there."""
+        new = [name for name in tables.shards if name not in base.shards]
+        for piece, name in zip(pieces, new, strict=True):
+            here = self.partial / "reel" / "shards" / shard_name(piece["ordinal"])
+            if here.exists():
+                os.rename(here, self.path / "shards" / name)
+        sync_folder(self.path / "shards")
 
     def _finish_if_well(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and not self.finished:
@@ -135,6 +175,13 @@ class ReelWriter:
     def _clear_if_of_no_use(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and issubclass(kind, UserError) and not self.has_rows():
             remove(self.partial)
+
+
+def _with_leaks(tables: Tables, report: dict[str, Any] | None) -> dict[str, Any]:
+    """`report`, with a warning more if pictures of val or test are in train too."""
+    report = report or {}
+    leak = leaks(tables)
+    return report | {"warnings": [*report.get("warnings", []), leak]} if leak else report
 
 
 def _make_folders(partial: Path) -> None:
