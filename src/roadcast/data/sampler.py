@@ -1,30 +1,51 @@
 """Which clips come in which batch: a pure function of seed and step, so any worker, rank or resumed run finds the same."""
 
 import hashlib
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from roadcast.data.mixture import MixedReel, Turns, check_sizes, strides_for
 from roadcast.data.store import Video
 from roadcast.errors import UserError
 
+ROUNDS = 8
 
-def permute(index: int, size: int, key: int) -> int:
-    """The place of `index` in a shuffle of range(size), without making the shuffle.
 
-    A four-round Feistel network on the next even number of bits, walked until it falls inside the range
-    (Black & Rogaway 2002, "Ciphers with arbitrary finite domains", section 4).
+def permute(index_N: np.ndarray, size: int, *key: int) -> np.ndarray:
+    """The places of `index_N` in the shuffle of range(size) that `key` names, int64 [N], without making the shuffle.
+
+    index = left * b + right, and by turns left += hash(right) modulo a, right += hash(left) modulo b, where a * b is the
+    least such product that holds `size`; an index that falls outside the range goes round again (Black & Rogaway 2002,
+    "Ciphers with arbitrary finite domains", sections 4 and 5).
     """
-    half = max(1, (size - 1).bit_length() + 1 >> 1)
-    mask = (1 << half) - 1
-    while True:
-        left, right = index >> half, index & mask
-        for round_ in range(4):
-            digest = hashlib.blake2b(b"%d,%d,%d" % (key, round_, right), digest_size=8).digest()
-            left, right = right, left ^ (int.from_bytes(digest, "little") & mask)
-        index = left << half | right
-        if index < size:
-            return index
+    digest = hashlib.blake2b(",".join(map(str, key)).encode(), digest_size=8 * ROUNDS).digest()
+    keys = np.frombuffer(digest, "<u8")
+    a = math.isqrt(size - 1) + 1
+    b = -(-size // a)
+    out = np.array(index_N, np.uint64, ndmin=1)
+    assert size > 0 and (out < size).all(), f"an index is not below {size}"
+    outside = np.arange(len(out))
+    while len(outside):
+        left, right = np.divmod(out[outside], np.uint64(b))
+        for i in range(0, ROUNDS, 2):
+            left = (left + _hash(right, keys[i])) % np.uint64(a)
+            right = (right + _hash(left, keys[i + 1])) % np.uint64(b)
+        moved = left * np.uint64(b) + right
+        out[outside] = moved
+        outside = outside[moved >= size]
+    return out.astype(np.int64)
+
+
+def _hash(x_N: np.ndarray, key: np.uint64) -> np.ndarray:
+    """32 bits of each of x_N (uint64) under a key: multiply, fold, multiply, and keep the upper half."""
+    x_N = (x_N ^ key) * np.uint64(0x9E3779B97F4A7C15)
+    x_N ^= x_N >> np.uint64(32)
+    x_N *= np.uint64(0xD6E8FEB86659FD93)
+    return x_N >> np.uint64(32)
 
 
 @dataclass(frozen=True)
@@ -44,6 +65,16 @@ class Draw:
     key_B: np.ndarray
     frames: int
     stride: int = 1
+
+
+def sequence_hash(draws: Iterable[Draw]) -> str:
+    """SHA-256 of the samples of these draws in the order of their keys: equal for all ways to share out one sequence."""
+    rows = [
+        np.stack([d.key_B, d.reel_B, d.video_B, d.first_B, *np.broadcast_arrays(d.frames, d.stride, d.key_B)[:2]], 1)
+        for d in draws
+    ]
+    table = np.concatenate(rows).astype("<i8")
+    return hashlib.sha256(table[np.argsort(table[:, 0], kind="stable")].tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -73,11 +104,11 @@ class ClipTable:
     def __len__(self) -> int:
         return int(self.ends_V[-1])
 
-    def find(self, clip: int) -> tuple[int, int]:
-        """(index of the recording, index of the first frame in the reel) of a clip."""
-        place = int(np.searchsorted(self.ends_V, clip, side="right"))
-        start = int(self.ends_V[place - 1]) if place else 0
-        return int(self.video_V[place]), int(self.first_V[place]) + clip - start
+    def find(self, clip_N: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
+        """(index of the recording, index of the first frame in the reel) of clips."""
+        place_N = np.searchsorted(self.ends_V, clip_N, side="right")
+        start_N = np.where(place_N > 0, self.ends_V[place_N - 1], 0)
+        return self.video_V[place_N], self.first_V[place_N] + clip_N - start_N
 
 
 @dataclass(frozen=True)
@@ -93,5 +124,123 @@ class Order:
     def batch_at(self, step: int) -> list[int]:
         """The clips of this rank's batch number `step`."""
         start = (step * self.ranks + self.rank) * self.batch
-        places = [divmod(i, self.clips) for i in range(start, start + self.batch)]
-        return [permute(place, self.clips, self.seed << 32 | epoch) for epoch, place in places]
+        return _shuffled(np.arange(start, start + self.batch), self.clips, self.seed).tolist()
+
+
+def _shuffled(place_N: np.ndarray, size: int, *key: int) -> np.ndarray:
+    """What stands at places of an endless sequence that runs through range(size) again and again, each time shuffled anew."""
+    epoch_N, index_N = np.divmod(place_N, size)
+    out_N = np.empty_like(index_N)
+    for epoch in np.unique(epoch_N).tolist():
+        here = epoch_N == epoch
+        out_N[here] = permute(index_N[here], size, *key, epoch)
+    return out_N
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Reels of a mixture that are read at one stride: their numbers, their clips, and who gives the next sample."""
+
+    stride: int
+    reel_R: np.ndarray
+    tables: list[ClipTable]
+    turns: Turns
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """A stretch of steps with clips of one length; `turns` says which group gives the next step's batch."""
+
+    first_step: int
+    frames: int
+    groups: list[_Group]
+    turns: Turns
+
+
+class Sampler:
+    """The endless sequence of samples of one reel or a weighted mixture of reels; every rank draws its part of each step.
+
+    Sample number k of the sequence is a pure function of the arguments and k, so there is no state but the step. The batch
+    of rank r at a step is samples (step * ranks + r) * batch onwards: the sequence is the same for all numbers of ranks and
+    workers at one batch of all ranks together.
+    Reels take turns by weight (`Turns`): in every beginning of a phase each has its share within one sample. Each goes
+    through its own epochs, and gives no clip twice before it gave all.
+    A clip has one rate. Where reels of a mixture differ in frame rate, so that they are read at different strides, a step's
+    batch comes from reels of one stride, and it is steps of which each stride has its share within one.
+    At each step of the curriculum a phase begins, with the clips there are of the new length and epochs from the start.
+
+    reels    to draw from: paths, pictures, rates and recordings
+    frames   frames a clip, or a curriculum [(from step, frames), ...], from step 0 on
+    batch    clips a step of this rank
+    weights  of the reels' samples, in any unit; by number of clips if not given
+    fps      frames a second of a clip, whole steps of every reel's; the slowest reel's if not given
+    Raises `UserError` for reels of different frame sizes, for rates that do not go into each other, for a reel without clips
+    of a length in the split, and for weights or a curriculum that cannot be.
+    """
+
+    def __init__(
+        self, reels: Sequence[MixedReel], split: str, frames: int | Sequence[tuple[int, int]], batch: int, seed: int,
+        *, weights: Sequence[float] | None = None, fps: float | None = None, rank: int = 0, ranks: int = 1,
+    ):  # fmt: skip
+        assert reels and 0 <= rank < ranks and batch > 0
+        check_sizes(reels)
+        self.batch, self.seed, self.rank, self.ranks = batch, seed, rank, ranks
+        strides = strides_for(reels, fps)
+        curriculum = [(0, frames)] if isinstance(frames, int) else list(frames)
+        _check_curriculum(curriculum)
+        if weights is not None and len(weights) != len(reels):
+            raise UserError(f"weights = {list(weights)}: {len(weights)} for {len(reels)} reels; give one for each reel")
+        self.phases = [_phase(reels, strides, split, start, length, weights) for start, length in curriculum]
+        self._starts = [phase.first_step for phase in self.phases]
+
+    def draw(self, step: int) -> Draw:
+        """This rank's part of the batch of a step."""
+        number = bisect_right(self._starts, step) - 1
+        phase = self.phases[number]
+        mine_B = np.arange(self.rank * self.batch, (self.rank + 1) * self.batch)
+        together = self.batch * self.ranks
+        group_of_step, nth_step = phase.turns.at(np.array(step - phase.first_step))
+        group = phase.groups[int(group_of_step)]
+        member_B, place_B = group.turns.at(int(nth_step) * together + mine_B)
+        video_B, first_B = np.empty((2, self.batch), np.int64)
+        for member in np.unique(member_B).tolist():
+            table, here = group.tables[member], member_B == member
+            clips = _shuffled(place_B[here], len(table), self.seed, number, int(group.reel_R[member]))
+            video_B[here], first_B[here] = table.find(clips)
+        return Draw(group.reel_R[member_B], video_B, first_B, step * together + mine_B, phase.frames, group.stride)
+
+
+def _phase(
+    reels: Sequence[MixedReel],
+    strides: list[int],
+    split: str,
+    first_step: int,
+    frames: int,
+    weights: Sequence[float] | None,
+) -> _Phase:
+    tables = [_table_of(reel, split, (frames - 1) * stride + 1) for reel, stride in zip(reels, strides, strict=True)]
+    shares = list(weights or map(len, tables))
+    groups = []
+    for stride in sorted(set(strides)):
+        members = [r for r, s in enumerate(strides) if s == stride]
+        turns = Turns.of([shares[r] for r in members])
+        groups.append(_Group(stride, np.array(members), [tables[r] for r in members], turns))
+    return _Phase(first_step, frames, groups, Turns.of([sum(shares[r] for r in g.reel_R) for g in groups]))
+
+
+def _table_of(reel: MixedReel, split: str, span: int) -> ClipTable:
+    try:
+        return ClipTable.of(reel.videos, split, span)
+    except UserError as error:
+        raise UserError(f"{reel.path}: {error}") from None
+
+
+def _check_curriculum(curriculum: Sequence[tuple[int, int]]) -> None:
+    steps = [step for step, _ in curriculum]
+    if not steps or steps[0] != 0 or any(np.diff(steps) <= 0):
+        raise UserError(
+            f"curriculum {list(curriculum)}: give [from step, frames] pairs, the first from step 0, steps rising"
+        )
+    for step, frames in curriculum:
+        if frames < 1:
+            raise UserError(f"curriculum: {frames} frames from step {step}; give 1 or more")
