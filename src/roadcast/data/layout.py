@@ -3,6 +3,7 @@
 reel.json          {schema, fps, height, width, cameras, sensors, jpeg_quality, signals, frames, tables, fingerprint, shards, ...}
 tables/NNNN/       the tables that reel.json names; a change writes new ones beside, and reel.json, replaced, makes it so
   videos.jsonl     one row a recording: name, source, split, first, frames, t0_ns, calibration, sensors, sha256
+  calibrations.json  each calibration once, by its SHA-256, which stands in the rows that have it
   index.npy        one row a picture, INDEX below; the row of (frame, camera) is frame * cameras + camera
   signals/*.npy    float32 [frames] or [frames, k], one row a time step, NaN where unknown
   sensors/*.npy    one row a reading of the sensor, INDEX below, at its own times; a recording's lie together
@@ -74,11 +75,9 @@ def parse_header(text: str, where: str, mend: str) -> dict[str, Any]:
 
 
 def parse_videos(text: bytes) -> list[dict[str, Any]]:
-    """The rows of a videos.jsonl of any schema, brought to this one."""
+    """The rows of a videos.jsonl of any schema, brought to this one; calibrations stand in them as they were written."""
     rows = json.loads(b"[" + b",".join(text.splitlines()) + b"]")
-    if rows and "sensors" not in rows[0]:
-        rows = [_video_of_schema_1(row) for row in rows]
-    return rows
+    return [_video_of_schema_1(row) for row in rows] if rows and "sensors" not in rows[0] else rows
 
 
 def _header_of_schema_1(header: dict[str, Any]) -> dict[str, Any]:

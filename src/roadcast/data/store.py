@@ -1,13 +1,13 @@
 """The reel: driving video in one folder, any frame found by arithmetic and read from a memory map."""
 
-import hashlib
 import mmap
+import os
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,8 +20,7 @@ from roadcast.errors import UserError
 from roadcast.files import sha256
 
 
-@dataclass(frozen=True)
-class Video:
+class Video(NamedTuple):
     """One recording of a reel: its frames are rows `first` to `first + frames` of the reel's time steps.
 
     sensors   by name, the number of its first reading and how many it has; see `Reel.sensors`
@@ -60,7 +59,7 @@ class Reel:
         self.cameras: list[str] = self.header["cameras"]
         self.frames: int = self.header["frames"]
         self.fingerprint: str = self.header["fingerprint"]
-        self.videos = [Video(**row) for row in tables.videos]
+        self.videos = list(map(Video._make, map(itemgetter(*Video._fields), tables.videos)))
         self.index, self.signals = tables.index, tables.signals
         self._check_whole(tables, sizes)
         self.t_ns: np.ndarray = self.index["t_ns"][:: len(self.cameras)]
@@ -72,7 +71,8 @@ class Reel:
         header = read_header(self.path)
         while True:
             try:
-                sizes = {name: (self.path / "shards" / name).stat().st_size for name in header["shards"]}
+                with os.scandir(self.path / "shards") as entries:
+                    sizes = {entry.name: entry.stat().st_size for entry in entries}
                 return header, load_tables(self.path, header), sizes
             except (OSError, ValueError, TypeError, KeyError) as error:
                 if (now := read_header(self.path)) != header:
@@ -163,8 +163,7 @@ class Reel:
         return self.index[frame * len(self.cameras) + camera]
 
     def _check_whole(self, tables: Tables, sizes: dict[str, int]) -> None:
-        text = (self.path / self.header["tables"] / "videos.jsonl").read_bytes()
-        if hashlib.sha256(text).hexdigest() != self.fingerprint:
+        if tables.digest != self.fingerprint:
             raise UserError(
                 f"{self.path}/videos.jsonl: does not match the fingerprint in reel.json; {remedy(self.path)}"
             )
@@ -178,9 +177,10 @@ class Reel:
             told = sum(video.sensors.get(name, (0, 0))[1] for video in self.videos)
             if readings.dtype != INDEX or readings.shape != (told,):
                 raise UserError(f"{self.path}: sensors/{name}.npy has not {told} rows; {remedy(self.path)}")
-        for name, size in sizes.items():
-            if size != (told := self.header["shards"][name]["bytes"]):
-                raise UserError(f"{self.path}/shards/{name}: {size} bytes, should be {told}; {remedy(self.path)}")
+        for name, shard in self.header["shards"].items():
+            if sizes.get(name) != shard["bytes"]:
+                there = f"{sizes[name]} bytes, should be {shard['bytes']}" if name in sizes else "is missing"
+                raise UserError(f"{self.path}/shards/{name}: {there}; {remedy(self.path)}")
 
     def _sensor(self, name: str, index: np.ndarray) -> Readings:
         spans = [video.sensors.get(name, (0, 0)) for video in self.videos]

@@ -21,6 +21,7 @@ class Tables:
 
     kinds    by sensor, what its readings are: {"kind", "fields", "classes"}
     shards   by name, {"bytes", "sha256"}
+    digest   SHA-256 of videos.jsonl, where they were read from one
     """
 
     videos: list[dict[str, Any]]
@@ -29,6 +30,7 @@ class Tables:
     sensors: dict[str, np.ndarray] = field(default_factory=dict)
     kinds: dict[str, dict[str, Any]] = field(default_factory=dict)
     shards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    digest: str = ""
 
     @property
     def frames(self) -> int:
@@ -38,16 +40,24 @@ class Tables:
 def load_tables(path: Path, header: dict[str, Any]) -> Tables:
     """The tables of the reel at `path`, as its `header` (`read_header`) names them; arrays are memory maps.
 
-    Raises `OSError`, `ValueError` or `TypeError` for a file that is missing or damaged.
+    Recordings of one calibration share it. Raises `OSError`, `ValueError`, `TypeError` or `KeyError` for a file that is missing
+    or damaged.
     """
     folder = path / header["tables"]
+    text = (folder / "videos.jsonl").read_bytes()
+    videos = parse_videos(text)
+    if any(isinstance(video["calibration"], str) for video in videos):
+        calibrations = json.loads((folder / "calibrations.json").read_text())
+        for video in videos:
+            video["calibration"] = video["calibration"] and calibrations[video["calibration"]]
     return Tables(
-        videos=parse_videos((folder / "videos.jsonl").read_bytes()),
+        videos=videos,
         index=map_array(folder / "index.npy"),
         signals={name: map_array(folder / "signals" / f"{name}.npy") for name in header["signals"]},
         sensors={name: map_array(folder / "sensors" / f"{name}.npy") for name in header["sensors"]},
         kinds=header["sensors"],
         shards=header["shards"],
+        digest=hashlib.sha256(text).hexdigest(),
     )
 
 
@@ -118,10 +128,12 @@ def write_tables(reel: Path, place: str, tables: Tables, header: dict[str, Any])
         for kind, columns in (("signals", tables.signals), ("sensors", tables.sensors)):
             for name, values in columns.items():
                 np.save(folder / kind / f"{name}.npy", values)
-        rows = "".join(json.dumps(video) + "\n" for video in tables.videos).encode()
+        calibrations: dict[str, Any] = {}
+        rows = b"".join(_video_row(video, calibrations) for video in tables.videos)
         (folder / "videos.jsonl").write_bytes(rows)
-        arrays = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.npy"))
-        files = {name: sha256(folder / name) for name in arrays}
+        (folder / "calibrations.json").write_text(json.dumps(calibrations))
+        written = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+        files = {name: sha256(folder / name) for name in written if name != "videos.jsonl"}
     return header | {
         "schema": SCHEMA,
         "tables": place,
@@ -151,6 +163,15 @@ def write_header(reel: Path, header: dict[str, Any]) -> None:
     """Replace the reel's reel.json, whole or not at all."""
     with replacing(reel / "reel.json") as beside:
         beside.write_text(json.dumps(header, indent=1) + "\n")
+
+
+def _video_row(video: dict[str, Any], calibrations: dict[str, Any]) -> bytes:
+    """The line of a recording; its calibration goes to `calibrations`, and its digest to the line."""
+    if (calibration := video["calibration"]) is not None:
+        key = hashlib.sha256(json.dumps(calibration, sort_keys=True).encode()).hexdigest()
+        calibrations[key] = calibration
+        video = video | {"calibration": key}
+    return json.dumps(video).encode() + b"\n"
 
 
 def _told(kind: dict[str, Any]) -> str:
