@@ -5,7 +5,6 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
 
@@ -144,12 +143,17 @@ def test_signals_are_interpolated_and_unknown_outside_their_range(make, tmp_path
 
 SLOW = """
 import sys, time
-from roadcast.data import ingest, piece
+from roadcast.data import ingest, workers
+workers.BOOT = '''
+import time
+from roadcast.data import piece, worker
 put = piece.Piece.put
 def slow(*arguments):
     time.sleep(0.004)
     put(*arguments)
 piece.Piece.put = slow
+worker.main()
+'''
 ingest.ingest(sys.argv[1], sys.argv[2], height=32, width=64, workers=1)
 """
 
@@ -202,7 +206,7 @@ def test_a_full_folder_of_temporary_files_is_named(make, tmp_path, monkeypatch):
     tub = make.write_tub(tmp_path / "tub", [k * 50 for k in range(50)])
     archive = make.pack(tub, tmp_path / "tub.tar.gz")
     (tmp_path / "spool").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spool"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "spool"))
     with size_limit(20_000), pytest.raises(UserError, match="spool: File too large; make room there"):
         ingest(archive, tmp_path / "reel", **SIZE)
 
@@ -211,9 +215,10 @@ def test_workers_do_not_change_the_bytes(make, tmp_path):
     (tmp_path / "tubs").mkdir()
     for n in range(3):
         make.write_tub(tmp_path / "tubs" / f"t{n}", [k * 50 + n for k in range(50)])
-    for workers in (1, 4):
+    for workers in (0, 1, 4):
         ingest(tmp_path / "tubs", tmp_path / f"reel{workers}", **SIZE, workers=workers)
-    assert make.contents(tmp_path / "reel1") == make.contents(tmp_path / "reel4")
+    here, *others = (make.contents(tmp_path / f"reel{workers}") for workers in (0, 1, 4))
+    assert all(other == here for other in others)
 
 
 def test_a_real_tub_becomes_recordings_of_its_pauses(shared_data, tmp_path):

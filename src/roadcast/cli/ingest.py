@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from roadcast.cli.console import progress, say, show_facts, size
+from roadcast.data.limits import DEFAULT, Limits
 from roadcast.presets import preset_config
 
 
@@ -17,13 +18,16 @@ def ingest(
     fps: float | None = None,
     crop: Literal["center", "bottom", "top"] = "center",
     split: Literal["train", "val", "test"] | None = None,
-    max_gap: float = 0.3,
+    max_gap: float | None = None,
     min_seconds: float = 2.0,
     quality: int = 95,
     cameras: tuple[str, ...] = (),
     rate: float | None = None,
     signals: Path | None = None,
     invert: tuple[str, ...] = (),
+    workers: int | None = None,
+    decoder: Literal["pyav", "torchcodec", "opencv"] | None = None,
+    limits: Limits = DEFAULT,
 ) -> None:
     """Turn raw recordings into a reel, the one format that training and evaluation read.
 
@@ -45,12 +49,16 @@ def ingest(
         fps: Frames a second of the reel.
         crop: Which part stays when pictures are too tall for the aspect.
         split: Put every recording into this split instead of dividing them.
-        max_gap: Seconds without a frame beyond which a recording is cut in two.
+        max_gap: Seconds without a frame beyond which a recording is cut in two; 0.3, or 2.5 usual steps if they are longer.
         min_seconds: Shorter recordings are dropped, with a count below.
         quality: JPEG quality, 1 to 100.
         cameras: Only these cameras, in this order; all when empty.
         rate: Frames a second of the source, for raw streams and images that carry no times.
         invert: Controls whose sign is the other way round in this source, such as steer.
+        workers: Processes, each with one recording at a time; as many as there are cores up to 8. With 0 there is none beside
+            the command's own, and nothing that can be ended when a file makes it hang or crash.
+        decoder: Of videos; that with which the reel was begun, else the first of these that is installed.
+        limits: What one recording may take before it is given up.
         signals: A .csv or .jsonl of controls over time, for one video or one folder of images.
     """
     from roadcast.data.ingest import ingest as make_reel
@@ -66,7 +74,7 @@ def ingest(
         summary = make_reel(
             source, out, height=height or data.height, width=width or data.width, fps=fps or data.fps, crop=crop,
             quality=quality, split=split, max_gap=max_gap, min_seconds=min_seconds, cameras=cameras or None, rate=rate,
-            signals=signals, invert=invert, progress=count,
+            signals=signals, invert=invert, workers=workers, decoder=decoder, limits=limits, progress=count,
         )  # fmt: skip
     for name, reason in summary.rejected:
         say(f"rejected {name}: {reason}")

@@ -2,14 +2,35 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from roadcast.errors import UserError
+from roadcast.optional import has_extra
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; OpenCV reads it when it opens the first video
+
+DECODERS = ("pyav", "torchcodec", "opencv")
+
+
+def decoder_is_there(name: str) -> bool:
+    """Whether the package of one of DECODERS is installed."""
+    return name == "opencv" or has_extra(name)
+
+
+def best_decoder() -> str:
+    """The first of DECODERS that is installed."""
+    return next(name for name in DECODERS if decoder_is_there(name))
+
+
+@contextmanager
+def decoding(decoder: str | None, threads: int) -> Iterator[None]:
+    """Videos are read by `decoder` with `threads` threads inside the block."""
+    yield
+
 
 MISSING_SHARE = 0.02
 MOST_FRAMES = 10**9

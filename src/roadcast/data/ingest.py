@@ -4,19 +4,22 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from roadcast.data.actions import ACTIONS
+from roadcast.data.crew import Crew
+from roadcast.data.decode import DECODERS, best_decoder, decoder_is_there
 from roadcast.data.fit import CROPS
 from roadcast.data.layout import partial_of
-from roadcast.data.sources.base import Recording, Source
-from roadcast.data.sources.open import open_source
+from roadcast.data.limits import Limits
+from roadcast.data.plan import Plan
+from roadcast.data.sources.base import VIDEO_SUFFIXES
 from roadcast.data.split import SPLITS
 from roadcast.data.store import Reel
 from roadcast.data.summary import Summary, join_reports, summary_of
-from roadcast.data.take import Taker
 from roadcast.data.writer import ReelWriter
 from roadcast.errors import UserError
 from roadcast.files import remove
@@ -32,24 +35,30 @@ def ingest(
     crop: str = "center",
     quality: int = 95,
     split: str | None = None,
-    max_gap: float = 0.3,
+    max_gap: float | None = None,
     min_seconds: float = 2.0,
     cameras: tuple[str, ...] | None = None,
     workers: int | None = None,
     rate: float | None = None,
     signals: str | Path | None = None,
     invert: tuple[str, ...] = (),
+    decoder: str | None = None,
+    limits: Limits | None = None,
     progress: Callable[[str, int], None] | None = None,
 ) -> Summary:
     """Make the reel `out` from `source` (a path or a `toyroad:` address) and tell what was made.
 
     Frames are resampled to `fps` by their times (`at_rate`), and each keeps the time its picture was taken, at which
-    the signals are interpolated. A gap longer than `max_gap` seconds, a missing image, or a clock that steps back cuts
-    the recording; pieces are named name-0000, name-0001, ... and those shorter than `min_seconds` are dropped.
+    the signals are interpolated. A gap longer than `max_gap` seconds (0.3, or 2.5 usual steps of the source if they are
+    longer, unless given), a missing image, or a clock that steps back cuts the recording; pieces are named name-0000,
+    name-0001, ... and those shorter than `min_seconds` are dropped.
     Pictures are cropped to the aspect of height x width pixels (`crop` says which part stays when they are too tall) and
     resized. `quality` is JPEG's, 1 to 100; `split` puts every recording into one split.
     `rate` (frames a second) and `signals` (a file) go to the source; `invert` names signals recorded with the wrong
     sign, as some cars' steering is; `progress(recording, frames so far)` is called as work proceeds.
+    Each recording is taken in one of `workers` processes. One that crashes, hangs, or asks for more than `limits` is ended,
+    and its recording rejected with the reason; with `workers` = 0 all is done in this process, where nothing can be ended.
+    `decoder` of videos is one of DECODERS: that with which the reel was begun, or the first that is installed.
     A reel that is there already, made by the same call, is left as it is. An ingest that was killed, or that met a full
     disk, goes on when it is called again.
     Raises `UserError` for an option that cannot be, if nothing can be made of the source, and for a disk that is full or
@@ -58,43 +67,36 @@ def ingest(
     out = Path(out)
     _check(
         fps=fps, height=height, width=width, crop=crop, quality=quality, split=split, max_gap=max_gap,
-        min_seconds=min_seconds, invert=invert,
+        min_seconds=min_seconds, invert=invert, workers=workers,
     )  # fmt: skip
-    opened = open_source(source, rate=rate, signals=signals, fps=fps)
-    chosen = _choose_cameras(opened, cameras)
+    workers = min(8, os.cpu_count() or 1) if workers is None else workers
+    decoder = _decoder(decoder, source, out)
+    options = {"rate": rate, "signals": None if signals is None else str(signals), "fps": fps}
+    plan = Plan(
+        source=str(source), options=options, cameras=(), fps=fps, height=height, width=width, quality=quality, crop=crop,
+        split=split, max_gap=max_gap, min_seconds=min_seconds, invert=tuple(invert), decoder=decoder,
+        partial=str(partial_of(out)), limits=limits or Limits(),
+    )  # fmt: skip
     origin = {
         "source": _name(source), "listing": _listing(source), "signals": _listing(signals) if signals else None,
         "rate": rate, "crop": crop, "split": split, "max_gap": max_gap, "min_seconds": min_seconds,
-        "invert": sorted(invert),
+        "invert": sorted(invert), "decoder": decoder,
     }  # fmt: skip
-    names = tuple(opened.cameras[c] for c in chosen)
-    workers = workers or min(8, os.cpu_count() or 1)
-    writer = ReelWriter(
-        out, fps=fps, height=height, width=width, cameras=names, quality=quality, origin=origin, workers=workers
-    )
-    if out.exists():
-        return _already(out, writer.header)
-    taker = Taker(writer, chosen, crop, split, max_gap, min_seconds, invert, progress or (lambda name, frames: None))
-    with writer:
-        reports = _take_all(taker, list(opened.recordings()), workers)
-        report = join_reports(reports)
-        if not writer.has_rows():
-            raise UserError(_why_nothing(out, report, len(reports)))
-        writer.finish(report)
+    with Crew(workers, plan.limits) as crew:
+        listed, names = crew.listing(plan)
+        plan = replace(plan, cameras=_choose_cameras(listed, cameras))
+        writer = ReelWriter(
+            out, fps=fps, height=height, width=width, cameras=plan.cameras, quality=quality, origin=origin, workers=1
+        )
+        if out.exists():
+            return _already(out, writer.header)
+        with writer:
+            reports = crew.take(plan, names, progress or (lambda name, frames: None))
+            report = join_reports(reports)
+            if not writer.has_rows():
+                raise UserError(_why_nothing(out, report, len(reports)))
+            writer.finish(report)
     return summary_of(Reel(out))
-
-
-def _take_all(taker: Taker, recordings: list[Recording], workers: int) -> list[dict[str, Any]]:
-    """The report on every recording, in order; the first error that is not one recording's own ends them all."""
-    with ThreadPoolExecutor(min(workers, max(1, len(recordings))), thread_name_prefix="ingest") as pool:
-        futures = [pool.submit(taker.take, ordinal, recording) for ordinal, recording in enumerate(recordings)]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            taker.stopped = True
-            for future in futures:
-                future.cancel()
-            raise
 
 
 def _why_nothing(out: Path, report: dict[str, Any], recordings: int) -> str:
@@ -118,10 +120,12 @@ def _already(out: Path, header: dict[str, Any]) -> Summary:
 
 def _check(**given: Any) -> None:
     for name in ("fps", "height", "width", "max_gap"):
-        if not given[name] > 0:
+        if given[name] is not None and not given[name] > 0:
             raise UserError(f"{name} = {given[name]}; give a positive number")
     if given["min_seconds"] < 0:
         raise UserError(f"min_seconds = {given['min_seconds']}; give 0 or more")
+    if given["workers"] is not None and given["workers"] < 0:
+        raise UserError(f"workers = {given['workers']}; give 1 or more, or 0 for none beside this process")
     if not 1 <= given["quality"] <= 100:
         raise UserError(f"quality = {given['quality']}; give a JPEG quality from 1 to 100")
     if given["crop"] not in CROPS:
@@ -135,11 +139,35 @@ def _check(**given: Any) -> None:
         raise UserError(f"split = {given['split']!r}; choose one of {', '.join(SPLITS)}")
 
 
-def _choose_cameras(source: Source, cameras: tuple[str, ...] | None) -> list[int]:
+def _choose_cameras(listed: tuple[str, ...], cameras: tuple[str, ...] | None) -> tuple[str, ...]:
     for name in cameras or ():
-        if name not in source.cameras:
-            raise UserError(f"camera {name!r} is not in the source; it has {', '.join(source.cameras)}")
-    return [source.cameras.index(name) for name in cameras or source.cameras]
+        if name not in listed:
+            raise UserError(f"camera {name!r} is not in the source; it has {', '.join(listed)}")
+    return tuple(cameras or listed)
+
+
+def _decoder(asked: str | None, source: str | Path, out: Path) -> str | None:
+    """The decoder of the source's videos: that asked for, or that with which `out` was begun, or the best there is."""
+    if asked is not None and asked not in DECODERS:
+        raise UserError(f"decoder = {asked!r}; choose one of {', '.join(DECODERS)}")
+    path = Path(source)
+    files = path.rglob("*") if path.is_dir() else [path]
+    if not any(file.suffix.lower() in VIDEO_SUFFIXES for file in files):
+        return None
+    begun = _begun(out).get("decoder")
+    if asked is None and begun in DECODERS and not decoder_is_there(begun):
+        raise UserError(
+            f"{out}: was begun with the decoder {begun}, which is not installed now; install it, or name another and begin anew"
+        )
+    return asked or begun or best_decoder()
+
+
+def _begun(out: Path) -> dict[str, Any]:
+    """The origin of the reel that is at `out` or begun beside it, empty if there is none."""
+    for file in (out / "reel.json", partial_of(out) / "plan.json"):
+        with suppress(OSError, ValueError, KeyError):
+            return json.loads(file.read_text())["origin"]
+    return {}
 
 
 def _name(source: str | Path) -> str:
