@@ -1,7 +1,7 @@
 """A cache of the reel's frames as latents, so that the dynamics never waits for a tokenizer."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from roadcast.data.room import room
 from roadcast.data.store import Reel
 from roadcast.errors import UserError
 from roadcast.files import replacing
@@ -41,13 +42,39 @@ class LatentReel:
     @property
     def z_THWC(self) -> np.ndarray:
         if self._z is None:
-            self._z = np.load(self.path / "latents.npy", mmap_mode="r")
+            self._z = np.asarray(np.load(self.path / "latents.npy", mmap_mode="r"))
         return self._z
 
-    def read(self, firsts: list[int], frames: int, stride: int = 1) -> Tensor:
-        """Latents z_BTHWC float32 of the clips that begin at these frames of the reel."""
-        span = (frames - 1) * stride + 1
-        return torch.from_numpy(np.stack([self.z_THWC[f : f + span : stride] for f in firsts]).astype(np.float32))
+
+class Latents:
+    """The latents of caches, one a reel, all made by tokenizers of one shape.
+
+    Raises `UserError` for caches that do not go together.
+    """
+
+    def __init__(self, caches: Sequence[LatentReel]):
+        self.caches = list(caches)
+        self.shape = self.caches[0].z_THWC.shape[1:]
+        for cache in self.caches:
+            if cache.z_THWC.shape[1:] != self.shape:
+                raise UserError(
+                    f"{cache.path}: latents of {cache.z_THWC.shape[1:]}, but {self.caches[0].path} has {self.shape}; "
+                    "encode all reels at one size with one tokenizer"
+                )
+
+    def room(self, batch: int, frames: int) -> Tensor:
+        """A tensor float32 [B, F, H, W, C], not yet filled."""
+        return room((batch, frames, *self.shape), torch.float32)
+
+    def parts(self, number: int, frames_NF: np.ndarray, places: np.ndarray, out: Tensor) -> list[Callable[[], None]]:
+        """The call that fills `out[places]` with these time steps of reel `number`."""
+
+        def fill() -> None:
+            z_THWC = self.caches[number].z_THWC
+            for place, frames in zip(places.tolist(), frames_NF, strict=True):
+                out.numpy()[place] = z_THWC[frames]
+
+        return [fill]
 
 
 @torch.no_grad()
