@@ -1,0 +1,80 @@
+"""Parquet tables through pyarrow."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from roadcast.errors import UserError
+
+BATCH = 16
+
+
+def column_names(path: Path) -> list[str]:
+    """The names of a table's columns."""
+    with _damage_told(path), pq.ParquetFile(path) as file:
+        return list(file.schema_arrow.names)
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
+    """Whole columns by name, as lists of Python values; a `UserError` names one that is missing."""
+    with _damage_told(path), pq.ParquetFile(path) as file:
+        if missing := [name for name in columns if name not in file.schema_arrow.names]:
+            raise UserError(f"{path}: has no column {missing[0]!r}; it has {', '.join(file.schema_arrow.names)}")
+        table = file.read(columns=list(columns))
+        return {name: table.column(name).to_pylist() for name in columns}
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows in the file's order, a few in memory at a time; a list of numbers is a numpy array."""
+    with _damage_told(path), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH, columns=list(columns)):
+            for row in range(batch.num_rows):
+                yield {name: _value(batch.column(name)[row]) for name in columns}
+
+
+def write_table(path: Path, columns: dict[str, Any], index: str | None = None) -> None:
+    """A table of columns: numpy arrays [N] or [N, k], or lists; `index` is the column that pandas is to take for its index."""
+    arrays = {name: _array(values) for name, values in columns.items()}
+    table = pa.table(arrays)
+    if index is not None:
+        rows = [
+            {"name": name, "field_name": name, "pandas_type": kind, "numpy_type": numpy, "metadata": None}
+            for name in columns
+            for kind, numpy in [("unicode", "object") if pa.types.is_string(arrays[name].type) else ("int64", "int64")]
+        ]
+        told = {
+            "index_columns": [index],
+            "column_indexes": [],
+            "columns": rows,
+            "creator": {},
+            "pandas_version": "2.0.0",
+        }
+        table = table.replace_schema_metadata({"pandas": json.dumps(told)})
+    pq.write_table(table, path, compression="snappy")
+
+
+def _value(scalar: Any) -> Any:
+    if pa.types.is_list(scalar.type) or pa.types.is_fixed_size_list(scalar.type):
+        return None if not scalar.is_valid else scalar.values.to_numpy(zero_copy_only=False)
+    return scalar.as_py()
+
+
+def _array(values: Any) -> pa.Array:
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+    return pa.array(values)
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: cannot be read as a parquet table ({reason}); copy or download it again") from None
