@@ -21,14 +21,14 @@ class FilmWriter:
         self._container = av.open(str(path), "w")
         self._stream = self._container.add_stream("libx264", rate=rate)
         self._stream.height, self._stream.width, self._stream.pix_fmt = height, width, "yuv420p"
-        self._stream.time_base = 1 / rate
+        self._tick = 1 / rate
         self._stream.options = {"crf": str(crf), "preset": "veryfast", "g": str(KEY_EVERY), "bf": "0"}
         self.frames = self.size = 0
 
     def write(self, image: np.ndarray) -> None:
         """Add a picture, RGB uint8 HWC."""
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-        frame.pts, frame.time_base = self.frames, self._stream.time_base
+        frame.pts, frame.time_base = self.frames, self._tick
         self.frames += 1
         self._put(self._stream.encode(frame))
 

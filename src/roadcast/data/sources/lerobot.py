@@ -49,7 +49,7 @@ class LeRobotSource:
         version = str(self.info["codebase_version"]).removeprefix("v")
         if not version.startswith((*V3, *V2)):
             raise UserError(
-                f"{path}/meta/info.json: codebase_version = {version}: versions 2.0, 2.1 and 3.x are read; convert it with LeRobot's own tools"
+                f"{path}/meta/info.json: codebase_version = {version}, but 2.0, 2.1 and 3.x are read; convert it with LeRobot's tools"
             )
         self.packed = version.startswith(V3)
         try:
@@ -66,6 +66,7 @@ class LeRobotSource:
             raise UserError(f"{path}: has no camera among its features; give a dataset with videos or images")
         self.cameras: tuple[str, ...] = tuple(_camera(key) for key in self.keys)
         self.columns = _columns(self.features)
+        self._open: dict[str, tuple[Path, int, Iterator[tuple[int, np.ndarray]]]] = {}
 
     def recordings(self) -> Iterator[Recording]:
         table: dict[str, Any] = {}
@@ -169,16 +170,21 @@ class LeRobotSource:
         if not path.is_file():
             raise UserError(f"{path}: is missing; copy it again")
         start = float(episode.get(f"videos/{key}/from_timestamp", 0.0)) if self.packed else 0.0
+        due_ns = np.rint((start + index / self.fps) * 1e9).astype(np.int64)
+        early_ns = round(0.5e9 / self.fps)
+        opened, last_ns, film = self._open.pop(key, (None, 0, iter(())))
+        if opened != path or last_ns >= due_ns[0] - early_ns:
+            film = read_video(path)
         given = 0
-        for t_ns, image in read_video(path):
-            due = round((start + index[given] / self.fps) * 1e9)
-            if t_ns < due - 0.5e9 / self.fps:
+        for t_ns, image in film:
+            if t_ns < due_ns[given] - early_ns:
                 continue
-            if t_ns > due + 0.5e9 / self.fps:
+            if t_ns > due_ns[given] + early_ns:
                 break
             yield image
             given += 1
             if given == len(index):
+                self._open[key] = (path, t_ns, film)  # the next episode of the file goes on from here
                 return
         raise UserError(
             f"{path}: gave {given} of the {len(index)} frames of episode {episode['episode_index']}, so it is cut short or "

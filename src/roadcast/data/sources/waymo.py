@@ -116,12 +116,13 @@ class _Tables:
             np.array(shots[f"{SHOT}pose.transform"]).reshape(-1, 4, 4),
             *np.array(moving, np.float64).swapaxes(1, 2),
         )
-        calibration: dict[str, Any] = self._cameras() | {"boxes": {"to_ego": np.eye(4).tolist()}}
+        calibration: dict[str, Any] = self._cameras()
         sensors = {}
         if self._has("lidar_calibration") and self._has("lidar"):
             sensors |= self._lidars(calibration)
         if self._has("lidar_box"):
             sensors["boxes"] = self._boxes()
+            calibration["boxes"] = {"to_ego": np.eye(4).tolist()}
         name = Path(self.name).stem
         return Recording(
             name, self.name, self._frames, signals, calibration=calibration, sensors=sensors, period_ns=PERIOD_NS,

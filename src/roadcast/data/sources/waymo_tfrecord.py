@@ -73,6 +73,7 @@ def read_segment(path: Path, cameras: tuple[str, ...]) -> Recording:
         sensors["boxes"] = Sensor(
             "boxes", BOX_FIELDS, np.array(times, np.int64), lambda n: _boxes(record(n)), classes=CLASSES
         )
+    calibration = {name: told for name, told in calibration.items() if name in cameras or name in sensors}
     signals = signals_of(
         np.array([shot["pose_ns"] for shot in shots]),
         np.array([shot["pose"] for shot in shots]),
