@@ -31,7 +31,10 @@ def check_source(source: Source, frames: int = 20, recordings: int = 3, unreadab
         return [f"cameras = {cameras!r} is no tuple of names"]
     complaints = [f"camera {name!r} comes twice" for name, count in Counter(cameras).items() if count > 1]
     begun = time.monotonic()
-    first, second = list(source.recordings()), list(source.recordings())
+    try:
+        first, second = list(source.recordings()), list(source.recordings())
+    except Exception as error:
+        return [*complaints, f"recordings() raised {error!r}; let a recording's frames() raise it (`unreadable`)"]
     if (taken := (time.monotonic() - begun) / max(1, 2 * len(first))) > QUICK_S:
         complaints.append(f"recordings() took {taken:.0f} s a recording; read pixels in frames() only")
     if not first:
