@@ -1,4 +1,5 @@
 import gc
+import pickle
 import shutil
 import tracemalloc
 import uuid
@@ -270,6 +271,14 @@ def test_what_is_kept_on_the_disk_is_not_fetched_again_and_keeps_to_its_limit(ro
     small = stream(f"file://{road}", cache=place, cache_bytes=100_000)
     assert all(map(alike, whole, take(small, 60)))
     assert sum(f.stat().st_size for f in (place / "blocks").glob("*-*")) <= 100_000
+
+
+def test_a_stream_can_be_handed_to_another_process(road, memory_road):
+    for address in (road, memory_road):
+        one = stream(address)
+        whole = take(one, 6)
+        assert all(map(alike, take(one, 3), take(pickle.loads(pickle.dumps(stream(address))), 9)[6:]))
+        assert len(whole) == 6
 
 
 def test_lanes_that_cannot_be_are_refused(road):

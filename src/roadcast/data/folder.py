@@ -66,7 +66,12 @@ def fetch(
         except OSError as error:
             trouble = str(error) or type(error).__name__
         else:
-            if end is not None and len(data) != end - start:
+            if end is not None and len(data) > end - start:
+                raise UserError(
+                    f"{where}: {len(data)} bytes came where {start} to {end} were asked for, as from a web server that knows no "
+                    "ranges; serve the reel from one that does, or copy it to this machine"
+                )
+            if end is not None and len(data) < end - start:
                 trouble = f"{len(data)} bytes came where {start} to {end}, {end - start} bytes, were asked for"
             elif (found := damage(data)) is None:
                 return data
@@ -77,6 +82,5 @@ def fetch(
     tries = len(WAITS) + 1
     trouble = " ".join(trouble.split())
     raise UserError(
-        f"{where}: cannot be read ({trouble}; {tries} tries); see that it is reachable in parts (HTTP ranges) and whole, "
-        "or copy the reel there again"
+        f"{where}: cannot be read ({trouble}; {tries} tries); see that it can be reached and is whole, or copy the reel there again"
     )

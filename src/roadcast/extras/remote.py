@@ -18,10 +18,11 @@ class RemoteFolder:
         self._open()
 
     def _open(self) -> None:
-        self._process = os.getpid()
+        """File systems do not survive a fork; the number of the process comes last, so that no thread sees it with the old one."""
         address = self.address
         try:
             self._files, self._path = fsspec.core.url_to_fs(address)
+            self._process = os.getpid()
         except ImportError as error:
             raise UserError(f"{address}: {error}; install that with pip") from None
         except ValueError as error:
