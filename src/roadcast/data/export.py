@@ -34,7 +34,8 @@ def export_lerobot(reel: str | Path, out: str | Path, crf: int = 18) -> Path:
     Raises `UserError` if PyAV or pyarrow is missing, if `out` is there, or for pictures of odd size, which H.264 cannot hold.
     """
     out, source = Path(out), Reel(reel)
-    load_extra("parquet", PURPOSE), load_extra("video_writer", PURPOSE)
+    for extra in ("parquet", "video_writer"):
+        load_extra(extra, PURPOSE)
     if out.exists():
         raise UserError(f"{out}: is there already; choose another place or remove it first")
     if source.height % 2 or source.width % 2:

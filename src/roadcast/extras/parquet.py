@@ -17,22 +17,32 @@ BATCH = 16
 
 def column_names(path: Path) -> list[str]:
     """The names of a table's columns."""
-    with _damage_told(path), pq.ParquetFile(path) as file:
+    with _opened(path, ()) as file:
         return list(file.schema_arrow.names)
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
     """Whole columns by name, as lists of Python values; a `UserError` names one that is missing."""
-    with _damage_told(path), pq.ParquetFile(path) as file:
-        if missing := [name for name in columns if name not in file.schema_arrow.names]:
-            raise UserError(f"{path}: has no column {missing[0]!r}; it has {', '.join(file.schema_arrow.names)}")
+    with _opened(path, columns) as file:
         table = file.read(columns=list(columns))
         return {name: table.column(name).to_pylist() for name in columns}
 
 
+def read_arrays(path: Path, columns: Sequence[str]) -> dict[str, np.ndarray]:
+    """Whole columns of numbers, [N], or of lists of numbers of one length, [N, k]; a `UserError` names one that is neither."""
+    with _opened(path, columns) as file:
+        table = file.read(columns=list(columns))
+        arrays = {}
+        for name in columns:
+            if (values := _numbers(table.column(name))) is None:
+                raise UserError(f"{path}: column {name!r} is not of numbers, one or as many in every row")
+            arrays[name] = values
+        return arrays
+
+
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The rows in the file's order, a few in memory at a time; a list of numbers is a numpy array."""
-    with _damage_told(path), pq.ParquetFile(path) as file:
+    with _opened(path, columns) as file:
         for batch in file.iter_batches(BATCH, columns=list(columns)):
             for row in range(batch.num_rows):
                 yield {name: _value(batch.column(name)[row]) for name in columns}
@@ -60,7 +70,7 @@ def write_table(path: Path, columns: dict[str, Any], index: str | None = None) -
 
 
 def _value(scalar: Any) -> Any:
-    if pa.types.is_list(scalar.type) or pa.types.is_fixed_size_list(scalar.type):
+    if _is_list(scalar.type):
         return None if not scalar.is_valid else scalar.values.to_numpy(zero_copy_only=False)
     return scalar.as_py()
 
@@ -71,10 +81,35 @@ def _array(values: Any) -> pa.Array:
     return pa.array(values)
 
 
+def _numbers(column: pa.ChunkedArray) -> np.ndarray | None:
+    """A column as an array, [N] or [N, k]; None if it is not of numbers, one or as many in every row."""
+    if column.null_count:
+        return None
+    if not _is_list(column.type):
+        values = column.to_numpy()
+        return None if values.dtype == object else values
+    rows = [np.asarray(chunk.flatten()) for chunk in column.chunks]
+    if not pa.types.is_fixed_size_list(column.type):
+        lengths = np.concatenate([np.zeros(0, int), *(np.asarray(chunk.value_lengths()) for chunk in column.chunks)])
+        if len(np.unique(lengths)) > 1:
+            return None
+    values = np.concatenate(rows) if rows else np.zeros(0)
+    return None if values.dtype == object else values.reshape(len(column), -1)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
 @contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
+def _opened(path: Path, columns: Sequence[str]) -> Iterator[pq.ParquetFile]:
+    """The file, which has `columns`; what goes wrong with it inside the block is a `UserError`."""
     try:
-        yield
+        with pq.ParquetFile(path) as file:
+            there = file.schema_arrow.names
+            if missing := [name for name in columns if name not in there]:
+                raise UserError(f"{path}: has no column {missing[0]!r}; it has {', '.join(there)}")
+            yield file
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: cannot be read as a parquet table ({reason}); copy or download it again") from None

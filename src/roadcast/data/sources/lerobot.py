@@ -69,14 +69,14 @@ class LeRobotSource:
         self._open: dict[str, tuple[Path, int, Iterator[tuple[int, np.ndarray]]]] = {}
 
     def recordings(self) -> Iterator[Recording]:
-        table: dict[str, Any] = {}
+        table: dict[str, np.ndarray] = {}
         last = None
         for episode in self._episodes():
             number = int(episode["episode_index"])
             name = f"{self.path.resolve().name}_{number:06d}"
             try:
                 if (file := self._data_file(episode)) != last:
-                    table, last = self.parquet.read_columns(file, self._wanted(file)), file
+                    table, last = self.parquet.read_arrays(file, self._wanted(file)), file
                 yield self._recording(name, number, episode, file, table)
             except UserError as error:
                 last = None
@@ -120,30 +120,27 @@ class LeRobotSource:
         return [c for c in ("episode_index", "frame_index", TIME_FEATURE, *self.columns) if c in there]
 
     def _recording(
-        self, name: str, number: int, episode: dict[str, Any], file: Path, table: dict[str, Any]
+        self, name: str, number: int, episode: dict[str, Any], file: Path, table: dict[str, np.ndarray]
     ) -> Recording:
         if missing := {"episode_index", "frame_index"} - table.keys():
             raise UserError(f"{file}: has no column {min(missing)}; restore it from the dataset")
-        rows = [n for n, e in enumerate(table["episode_index"]) if e == number]
-        rows.sort(key=lambda n: table["frame_index"][n])
+        rows = np.flatnonzero(table["episode_index"] == number)
+        rows = rows[np.argsort(table["frame_index"][rows], kind="stable")]
         if len(rows) != int(episode["length"]):
             raise UserError(
                 f"{file}: {len(rows)} rows of episode {number}, which has {episode['length']} frames; restore it from the dataset"
             )
-        index = np.array([table["frame_index"][n] for n in rows], np.int64)
+        index = table["frame_index"][rows]
         t_ns = np.rint(index * (1e9 / self.fps)).astype(np.int64)
         if TIME_FEATURE in table:
-            t_ns = np.array([np.ravel(table[TIME_FEATURE][n])[0] for n in rows], np.int64)
+            t_ns = table[TIME_FEATURE][rows].reshape(-1).astype(np.int64)
         signals = {}
         for column, places in self.columns.items():
             if column not in table:
                 continue
-            values = np.array([table[column][n] for n in rows], np.float32).reshape(len(rows), -1)
+            values = table[column][rows].reshape(len(rows), -1)
             for signal, at in places.items():
-                picked = values[:, at] if at is not None else values
-                signals[signal] = Signal.of(
-                    t_ns, _limited(signal, picked if SIGNALS[signal] > 1 else picked.reshape(-1))
-                )
+                signals[signal] = Signal.of(t_ns, _limited(signal, values if at is None else values[:, at]))
 
         def frames() -> Frames:
             films = [self._film(key, episode, file, index) for key in self.keys]
@@ -179,8 +176,11 @@ class LeRobotSource:
         for t_ns, image in film:
             if t_ns < due_ns[given] - early_ns:
                 continue
-            if t_ns > due_ns[given] + early_ns:
-                break
+            while given < len(index) and t_ns > due_ns[given] + early_ns:
+                yield None  # the film lacks this one
+                given += 1
+            if given == len(index):
+                return
             yield image
             given += 1
             if given == len(index):
@@ -219,8 +219,9 @@ def _columns(features: dict[str, Any]) -> dict[str, dict[str, int | None]]:
 
 
 def _limited(signal: str, values: np.ndarray) -> np.ndarray:
+    """The values [N], or [N, k], inside their range."""
     action = ACTIONS.get(signal)
-    return values if action is None else np.clip(values, action.low, action.high)
+    return values if action is None else np.clip(values.reshape(-1), action.low, action.high)
 
 
 def _camera(key: str) -> str:
