@@ -1,0 +1,11 @@
+"""Augmentations by name: importing this package registers those that come with roadcast."""
+
+from roadcast.data.augment import blur, colour, drop, fog, jpeg, lens, noise, rain, warp
+from roadcast.data.augment.augment import Augment
+from roadcast.data.augment.base import AUGMENTATIONS, Paint, Shot, Warp, register_augmentation
+from roadcast.data.augment.chance import Chance
+
+__all__ = [
+    "AUGMENTATIONS", "Augment", "Chance", "Paint", "Shot", "Warp", "blur", "colour", "drop", "fog", "jpeg", "lens", "noise",
+    "rain", "register_augmentation", "warp",
+]  # fmt: skip
