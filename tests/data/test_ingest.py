@@ -89,7 +89,7 @@ def test_options_that_cannot_be_are_named(make, tmp_path, option, message):
 
 def test_an_empty_folder_is_answered_with_the_formats(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"holds nothing.*\.mp4.*donkeycar.*toyroad"):
+    with pytest.raises(UserError, match=r"holds nothing.*donkeycar.*\.mp4.*toyroad"):
         ingest(tmp_path / "empty", tmp_path / "reel", **SIZE)
     assert [p.name for p in tmp_path.iterdir()] == ["empty"]
 

@@ -1,19 +1,34 @@
-"""Video files to RGB frames with times, by OpenCV; a file that is not whole is refused by name."""
+"""Video files to RGB frames with times, by the decoder that is chosen; a file that is not whole is refused by name."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from roadcast.errors import UserError
-from roadcast.optional import has_extra
+from roadcast.data import opencv
+from roadcast.data.video_checks import check_whole
+from roadcast.optional import has_extra, load_extra
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; OpenCV reads it when it opens the first video
+DECODERS = ("pyav", "opencv", "torchcodec")
+"""The one that tells most of damage first; TorchCodec, which tells least, is used where it is asked for."""
 
-DECODERS = ("pyav", "torchcodec", "opencv")
+_decoder: ContextVar[str | None] = ContextVar("decoder", default=None)
+
+
+def read_video(path: Path, rate: float | None = None) -> Iterator[tuple[int, np.ndarray | None]]:
+    """(t_ns from the file's own start, RGB uint8 HWC) of every frame of a video, in the order in which they are shown, upright.
+
+    Times are the container's; a raw stream, which has none, is read at `rate` frames per second. A frame without a time
+    has that of the one before. A picture that is damaged, or leans on one that is, is None. Raises `UserError` for a file
+    that is no video, for a raw stream when no rate is stated, for pictures beyond the pixel limit, and, at its end, for a
+    file that gave fewer frames than its container counts or of which more than 2 frames and 2 % are damaged.
+    """
+    check_whole(path)
+    decoder = _decoder.get() or best_decoder()
+    reader = opencv if decoder == "opencv" else load_extra(decoder, f"reading {path} with the decoder {decoder}")
+    yield from reader.read(path, rate)
 
 
 def decoder_is_there(name: str) -> bool:
@@ -27,59 +42,10 @@ def best_decoder() -> str:
 
 
 @contextmanager
-def decoding(decoder: str | None, threads: int) -> Iterator[None]:
-    """Videos are read by `decoder` with `threads` threads inside the block."""
-    yield
-
-
-MISSING_SHARE = 0.02
-MOST_FRAMES = 10**9
-
-
-def read_video(path: Path, rate: float | None = None) -> Iterator[tuple[int, np.ndarray]]:
-    """(t_ns from the file's own start, RGB uint8 HWC) of every frame of a video.
-
-    Times are the container's; a raw stream, which has none, is read at `rate` frames per second. Raises `UserError` for a
-    file that is no video, for a raw stream when no rate is stated, and, at its end, for a file that gave clearly fewer
-    frames than its container counts.
-    """
-    capture = _open(path)
+def decoding(decoder: str | None) -> Iterator[None]:
+    """Videos are read by `decoder`, one of DECODERS, inside the block; by the best there is if it is None."""
+    token = _decoder.set(decoder)
     try:
-        if not capture.isOpened():
-            raise UserError(
-                f"{path}: cannot be opened as a video ({path.stat().st_size} bytes; cut short, or another format); copy or convert it again"
-            )
-        counted = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        decoded, timeless = 0, False
-        while True:
-            good, image = capture.read()
-            if not good:
-                break
-            ms = capture.get(cv2.CAP_PROP_POS_MSEC)
-            timeless = timeless or (decoded == 1 and ms <= 0)
-            if timeless and rate is None:
-                raise UserError(
-                    f"{path}: has no times of its own, as raw streams do; state its frames per second with --rate, for example --rate 25"
-                )
-            t_ns = decoded / rate * 1e9 if timeless and rate else ms * 1e6
-            yield round(t_ns), cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-            decoded += 1
+        yield
     finally:
-        capture.release()
-    if not decoded:
-        raise UserError(f"{path}: holds no frame that can be decoded; copy or convert it again")
-    believable = not timeless and 0 < counted < MOST_FRAMES
-    if believable and counted - decoded > max(2, MISSING_SHARE * counted):
-        raise UserError(
-            f"{path}: {decoded} frames decoded of {counted:.0f} that its container counts, so it is cut short or damaged; copy it again"
-        )
-
-
-def _open(path: Path) -> cv2.VideoCapture:
-    """The file opened, without the warnings that OpenCV writes to stderr and our errors say better."""
-    logging = cv2.utils.logging
-    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
-        return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    finally:
-        logging.setLogLevel(level)
+        _decoder.reset(token)

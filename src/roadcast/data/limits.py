@@ -36,7 +36,7 @@ _limits: ContextVar[Limits] = ContextVar("limits", default=DEFAULT)
 
 @contextmanager
 def limited(limits: Limits) -> Iterator[None]:
-    """`check_size` holds pictures against `limits` inside the block."""
+    """Pictures are held against `limits` inside the block."""
     token = _limits.set(limits)
     try:
         yield
@@ -44,9 +44,14 @@ def limited(limits: Limits) -> Iterator[None]:
         _limits.reset(token)
 
 
+def most_pixels() -> int:
+    """The limit of pixels of one picture."""
+    return _limits.get().pixels
+
+
 def check_size(what: object, height: int, width: int) -> None:
     """A `UserError` if a picture of `what` has more pixels than the limit."""
-    if height * width > (most := _limits.get().pixels):
+    if height * width > (most := most_pixels()):
         raise UserError(
             f"{what}: pictures of {height}x{width} (height x width) have more than {most} pixels; make them smaller, or raise limits.pixels"
         )

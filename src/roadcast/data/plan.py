@@ -14,7 +14,7 @@ class Plan:
     cameras   those of the source that the reel has, in the reel's order
     decoder   of videos, None where the source has none
     partial   the folder in which the reel is put together
-    threads   that decode, and as many that encode
+    threads   that encode
     """
 
     source: str

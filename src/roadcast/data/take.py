@@ -19,7 +19,7 @@ from roadcast.data.heartbeat import beat, listening
 from roadcast.data.limits import limited
 from roadcast.data.piece import Piece, new_piece
 from roadcast.data.plan import Plan
-from roadcast.data.resample import moment_of, resample
+from roadcast.data.resample import MISSING, moment_of, resample
 from roadcast.data.sources.base import Images, Recording, Source, Times
 from roadcast.data.sources.open import open_source
 from roadcast.errors import UserError
@@ -78,7 +78,7 @@ class Taker:
         """Write recording number `ordinal` of the source, listed as `name`, and report; a `UserError` rejects it."""
         self.frames = 0
         try:
-            with limited(self.plan.limits), decoding(self.plan.decoder, self.plan.threads):
+            with limited(self.plan.limits), decoding(self.plan.decoder):
                 recording = self._prepared(self._find(ordinal, name))
                 with new_piece(Path(self.plan.partial), ordinal, recording, self._encoder) as piece:
                     piece.report = self._fill(piece)
@@ -148,6 +148,8 @@ class Taker:
         for sensor, count in piece.left_out.items():
             dropped[f"readings of {sensor} that are missing or unreadable"] = count
         notes = [*recording.notes, *self._notes(recording.name, total, repeats, first_size)]
+        if lost := dropped[MISSING]:
+            notes.append(f"{recording.name}: {lost} pictures are missing or damaged; the recording is cut there")
         return {"repeated": repeats, "dropped": dict(dropped), "notes": notes}
 
     def _put(

@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-import cv2
 import numpy as np
 
+from roadcast.data.heartbeat import beat
+from roadcast.data.pictures import decode_picture
 from roadcast.data.sources.base import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, Recording, Signal, unreadable
 from roadcast.errors import UserError
 
@@ -53,10 +54,6 @@ def _recording(path: Path) -> Recording:
         raise UserError(
             f"{path}: none of the {len(records)} images its catalogs name is there; add the tub's images folder"
         )
-    if present < len(records):
-        notes.append(
-            f"{path.name}: {len(records) - present} of {len(records)} images are missing; the recording is cut there"
-        )
     t_ns = np.array([record["_timestamp_ms"] for record in records], np.int64) * 1_000_000
     steer = np.array([-_command(record, "angle") for record in records])
     throttle = np.array([_command(record, "throttle") for record in records])
@@ -66,8 +63,7 @@ def _recording(path: Path) -> Recording:
         with _open_images(path) as read:
             for record, t in zip(records, t_ns.tolist(), strict=True):
                 data = read(_image(record))
-                image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-                yield t, None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+                yield t, decode_picture(data, f"{path.name}/{_image(record)}") if data else None
 
     return Recording(_stem(path), path.name, frames, signals, notes=tuple(notes))
 
@@ -161,6 +157,7 @@ def _members(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
             tarfile.open(fileobj=stream, mode="r|") as archive,
         ):
             for member in archive:
+                beat()
                 if member.isfile():
                     yield Path(member.name).name, partial(_content, path, archive, member)
 

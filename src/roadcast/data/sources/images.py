@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from roadcast.data.pictures import read_picture
 from roadcast.data.sources.base import IMAGE_SUFFIXES, Recording, Signal
 from roadcast.data.sources.signal_files import SUFFIXES, read_image_times, read_signals
 from roadcast.errors import UserError
@@ -46,8 +46,7 @@ class ImageSource:
 
         def frames() -> Iterator[tuple[int, np.ndarray | None]]:
             for t_ns, _, name in moments:
-                image = cv2.imread(str(files[name]), cv2.IMREAD_COLOR) if name in files else None
-                yield t_ns, None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+                yield t_ns, read_picture(files[name]) if name in files else None
 
         name = self.folder.resolve().name
         yield Recording(name, name, frames, self._controls(), notes=tuple(notes))
