@@ -117,7 +117,7 @@ def main() -> None:
         read = sum(end - start for runs in spans for start, end in runs)
         trained = np.concatenate([np.arange(v.first, v.first + v.frames) for v in reel.videos if v.split == "train"])
         size = int(reel.index["length"].reshape(reel.frames, -1)[trained].sum())
-        clips = Clips(reel, "train", FRAMES, BATCH, ACTIONS, seed=0)
+        clips = Clips([reel], "train", FRAMES, BATCH, ACTIONS, seed=0)
         ways: dict[str, Callable[[], Iterator[Clip]]] = {}
         for threads in (1, 2):
             ways[f"random_{threads}"] = lambda t=threads: clips.batches(0, 10**9, t, "threads")

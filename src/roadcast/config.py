@@ -17,9 +17,15 @@ SCHEMA = 1
 
 @dataclass
 class DataConfig:
-    """What the model sees. Pixel size and rate are the model's; the reel must have been ingested to match them."""
+    """What the model sees. Pixel size and rate are the model's; the reels must have been ingested to match them.
+
+    reel     the reel to learn from, or
+    mixture  several, each with its weight in the sequence of samples
+    workers  that read ahead: 0 none, -1 as many threads or processes as the machine proves best
+    """
 
     reel: str = ""
+    mixture: dict[str, float] = field(default_factory=dict)
     height: int = 64
     width: int = 128
     fps: float = 20.0
@@ -72,7 +78,11 @@ class FlowConfig:
 
 @dataclass
 class StageConfig:
-    """One rung of the training ladder: an objective, its options by name, and how long to climb."""
+    """One rung of the training ladder: an objective, its options by name, and how long to climb.
+
+    curriculum  ((from step, frames a clip), ...), the first from step 0; clip_frames where it is empty
+    augment     what is done to the clips at random, by name (docs/augmentation.md); latents are then made as clips are read
+    """
 
     objective: str = ""
     options: dict[str, float] = field(default_factory=dict)
@@ -80,6 +90,8 @@ class StageConfig:
     batch: int = 8
     accumulate: int = 1
     clip_frames: int = 16
+    curriculum: tuple[tuple[int, int], ...] = ()
+    augment: dict[str, float] = field(default_factory=dict)
     lr: float = 3e-4
     lr_final: float = 3e-5
     warmup: int = 100
@@ -119,6 +131,8 @@ class Config:
             raise UserError("dynamics.width / dynamics.heads must divide by 4, for rotary positions on two axes")
         if self.flow.prediction not in ("x", "v"):
             raise UserError(f"flow.prediction = {self.flow.prediction!r}; use 'x' or 'v'")
+        if self.data.reel and self.data.mixture:
+            raise UserError("data.reel and data.mixture are both given; name the reel in the mixture, with a weight")
         for name, stage in self.train.items():
             if not stage.objective:
                 raise UserError(f"train.{name}.objective is empty; name one, for example 'diffusion_forcing'")

@@ -43,7 +43,10 @@ train(load_config(Path(sys.argv[1])), Path(sys.argv[2]), report=lambda name, don
 
 def test_resume_after_sigkill_is_bit_identical(toy_reel, tmp_path):
     """A run killed three times, in both stages, ends with the weights and the log of a run that never stopped."""
-    config = config_for(toy_reel, "train.tokenizer.steps=6", "train.dynamics.steps=6", "train.dynamics.accumulate=2")
+    config = config_for(
+        toy_reel, "train.tokenizer.steps=6", "train.tokenizer.curriculum=[[0, 2], [4, 3]]",
+        "train.tokenizer.augment={flip = 0.5, noise = 0.5}", "train.dynamics.steps=6", "train.dynamics.accumulate=2",
+    )  # fmt: skip
     config.save(tmp_path / "recipe.json")
     train(config, tmp_path / "whole", report=silent)
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "recipe.json"), str(tmp_path / "cut")]
@@ -114,3 +117,29 @@ def test_a_damaged_state_gives_way_to_the_one_before(tmp_path):
     with pytest.raises(UserError, match="no readable state"):
         load_state(tmp_path)
     assert load_state(tmp_path / "none") is None
+
+
+def test_a_mixture_of_reels_is_learnt_from_by_weight(toy_reel, tmp_path):
+    from roadcast.data.ingest import ingest
+
+    other = tmp_path / "other"
+    ingest("toyroad:recordings=2,frames=60,seed=9,height=32,width=64", other, height=32, width=64, split="train")
+    mixed = override(micro_config(), [f"data.mixture={{'{toy_reel}' = 1, '{other}' = 3}}"])
+    world = train(mixed, tmp_path / "run", report=silent)
+    assert (tmp_path / "run" / "latents" / "latents.json").exists()
+    assert (tmp_path / "run" / "latents-1" / "latents.json").exists()
+    alone = train(config_for(toy_reel), tmp_path / "alone", report=silent)
+    assert not same_weights(world, alone)
+
+
+def test_an_augmented_stage_learns_from_pixels(toy_reel, tmp_path):
+    config = config_for(toy_reel, "train.dynamics.augment={flip = 1.0}")
+    world = train(config, tmp_path / "run", report=silent)
+    assert not (tmp_path / "run" / "latents").exists() and World.load(world)
+    with pytest.raises(UserError, match=r"flap.*flip"):
+        train(config_for(toy_reel, "train.tokenizer.augment={flap = 1.0}"), tmp_path / "wrong", report=silent)
+
+
+def test_reel_and_mixture_together_are_refused(toy_reel):
+    with pytest.raises(UserError, match="both given"):
+        override(micro_config(), [f"data.mixture={{'{toy_reel}' = 1}}", f"data.reel={toy_reel}"])

@@ -55,9 +55,9 @@ def configure(recipe: Path | None, preset: str | None, reel: Path | None, assign
         raise UserError(f"--preset {preset}: give it or the recipe {recipe}, not both; a recipe names its own preset")
     config = load_config(recipe) if recipe is not None else preset_config(preset or "tiny")
     if reel is not None:
-        config.data.reel = str(reel)
+        config.data.reel, config.data.mixture = str(reel), {}
     config = override(config, assignments)
-    if not config.data.reel:
+    if not (config.data.reel or config.data.mixture):
         raise UserError("no reel to learn from; give --reel, the folder that `roadcast ingest` made")
     if not config.train:
         raise UserError(

@@ -1,6 +1,6 @@
 """Batches of clips in an order that can be resumed at any step, read ahead as the machine does it best."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ from roadcast.data.clip import Clip
 from roadcast.data.latents import LatentReel
 from roadcast.data.prefetch import TRIAL, by_processes, by_threads, cores, pace
 from roadcast.data.reader import Reader
-from roadcast.data.sampler import ClipTable, Draw, Order
+from roadcast.data.sampler import Draw, Sampler
 from roadcast.data.store import Reel
 
 Kind = Literal["threads", "processes"]
@@ -54,26 +54,19 @@ class Batches(Dataset):
 
 
 class Clips(Batches):
-    """All clips of one split of a reel, shuffled, as pixels or, given a latent cache, as latents.
+    """The clips of one split of a reel or a mixture, shuffled, as pixels or, given latent caches, as latents.
 
-    frames  pixel frames a clip; stride  take every n-th frame of the reel; size  (height, width) if not the reel's
+    frames, weights, fps, rank, ranks  as `Sampler` takes them; size  (height, width) if not the reels'
+    latents                            a cache for each reel
     """
 
     def __init__(
-        self, reel: Reel, split: str, frames: int, batch: int, actions: tuple[str, ...], seed: int,
-        *, stride: int = 1, size: tuple[int, int] | None = None, latents: LatentReel | None = None,
-        rank: int = 0, ranks: int = 1,
+        self, reels: Sequence[Reel], split: str, frames: int | Sequence[tuple[int, int]], batch: int,
+        actions: tuple[str, ...], seed: int, *, weights: Sequence[float] | None = None, fps: float | None = None,
+        size: tuple[int, int] | None = None, latents: Sequence[LatentReel] | None = None, rank: int = 0, ranks: int = 1,
     ):  # fmt: skip
-        super().__init__(Reader([reel], actions, size=size, latents=[latents] if latents else None), self._draw_at)
-        self.reel, self.frames, self.stride, self.latents = reel, frames, stride, latents
-        self.table = ClipTable.of(reel.videos, split, (frames - 1) * stride + 1)
-        self.order = Order(len(self.table), batch, seed, rank, ranks)
-
-    def _draw_at(self, step: int) -> Draw:
-        order = self.order
-        found = np.array([self.table.find(clip) for clip in order.batch_at(step)], np.int64)
-        keys = (step * order.ranks + order.rank) * order.batch + np.arange(order.batch)
-        return Draw(np.zeros(order.batch, np.int64), found[:, 0], found[:, 1], keys, self.frames, self.stride)
+        sampler = Sampler(reels, split, frames, batch, seed, weights=weights, fps=fps, rank=rank, ranks=ranks)
+        super().__init__(Reader(reels, actions, size=size, latents=latents), sampler.draw)
 
 
 def read_clips(

@@ -111,22 +111,6 @@ class ClipTable:
         return self.video_V[place_N], self.first_V[place_N] + clip_N - start_N
 
 
-@dataclass(frozen=True)
-class Order:
-    """The endless shuffled order of clips: epoch e is a permutation keyed by the seed and e; ranks take turns in each batch."""
-
-    clips: int
-    batch: int
-    seed: int
-    rank: int = 0
-    ranks: int = 1
-
-    def batch_at(self, step: int) -> list[int]:
-        """The clips of this rank's batch number `step`."""
-        start = (step * self.ranks + self.rank) * self.batch
-        return _shuffled(np.arange(start, start + self.batch), self.clips, self.seed).tolist()
-
-
 def _shuffled(place_N: np.ndarray, size: int, *key: int) -> np.ndarray:
     """What stands at places of an endless sequence that runs through range(size) again and again, each time shuffled anew."""
     epoch_N, index_N = np.divmod(place_N, size)

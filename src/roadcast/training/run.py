@@ -1,12 +1,13 @@
 """A run: the stages of a recipe in order, in one folder, each skipped when it is done and resumed when it was cut short."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from roadcast.config import Config, StageConfig, first_difference, load_config
+from roadcast.data.augment import Augment
 from roadcast.data.latents import LatentReel, cache_latents
 from roadcast.data.loader import Clips
 from roadcast.data.store import Reel
@@ -33,14 +34,15 @@ def train(
     trackers: Callable[[Path], list[Logger]] = lambda folder: [],
     device: str = "cpu",
 ) -> Path:
-    """Train every stage of `config.train` on `config.data.reel`; returns the folder of the finished world.
+    """Train every stage of `config.train` on the reels of `config.data`; returns the folder of the finished world.
 
-    folder  RUN/config.json, RUN/<stage>/{log.jsonl, state/, world/}, RUN/latents, and at the end RUN/world
-    Raises `UserError` when the reel's size or rate is not the model's, or the run was begun with another configuration.
+    folder  RUN/config.json, RUN/<stage>/{log.jsonl, state/, world/}, RUN/latents*, and at the end RUN/world
+    Raises `UserError` when a reel's size or rate is not the model's, or the run was begun with another configuration.
     """
     folder = Path(folder)
-    reel = Reel(config.data.reel)
-    check_reel(reel, config)
+    reels = [Reel(path) for path in config.data.mixture or [config.data.reel]]
+    for reel in reels:
+        check_reel(reel, config)
     with disk_trouble_told(folder, "and start the same training again: it goes on from the last state saved"):
         begin(config, folder)
         torch.manual_seed(config.seed)
@@ -48,14 +50,14 @@ def train(
         for name, stage in config.train.items():
             done = folder / name / "world"
             if not done.exists():
-                train_stage(world, name, stage, reel, folder, report, trackers)
+                train_stage(world, name, stage, reels, folder, report, trackers)
                 with replacing(done) as beside:
                     world.save(beside)
             world = World.load(done, device)
         if not (folder / "world").exists():
             with replacing(folder / "world") as beside:
                 world.save(beside)
-                save_scenes(beside, reel, config)
+                save_scenes(beside, reels[0], config)
     return folder / "world"
 
 
@@ -63,7 +65,7 @@ def train_stage(
     world: World,
     name: str,
     stage: StageConfig,
-    reel: Reel,
+    reels: list[Reel],
     folder: Path,
     report: Report,
     trackers: Callable[[Path], list[Logger]],
@@ -72,22 +74,36 @@ def train_stage(
     config = world.config
     objective = build_objective(stage.objective, world, stage.options)
     latents = None
-    if objective.reads == "latents" and config.tokenizer.time_stride == 1:
-        latents = latents_of_reel(world, reel, folder, report)
+    if objective.reads == "latents" and config.tokenizer.time_stride == 1 and not stage.augment:
+        latents = [latents_of_reel(world, reel, folder / latents_name(n), report) for n, reel in enumerate(reels)]
+    lengths = stage.curriculum or [(0, stage.clip_frames)]
+    weights = list(config.data.mixture.values())
 
-    def clips(split: str, batch: int = stage.batch) -> Clips:
-        return Clips(reel, split, stage.clip_frames, batch, config.dynamics.actions, config.seed, latents=latents)
+    def clips(split: str, chosen: list[int], frames: Sequence[tuple[int, int]]) -> Clips:
+        return Clips(
+            [reels[n] for n in chosen], split, frames, stage.batch, config.dynamics.actions, config.seed,
+            weights=[weights[n] for n in chosen] if weights else None,
+            latents=[latents[n] for n in chosen] if latents else None,
+        )  # fmt: skip
 
-    training, stage_folder = clips("train"), folder / name
-    held_out = clips("val") if any(v.split == "val" and v.frames >= stage.clip_frames for v in reel.videos) else None
+    longest = max(frames for _, frames in lengths)
+    judging = [n for n, r in enumerate(reels) if any(v.split == "val" and v.frames >= longest for v in r.videos)]
+    training, stage_folder = clips("train", list(range(len(reels))), lengths), folder / name
+    held_out = clips("val", judging, [(0, longest)]) if judging else None
     fit(
         objective, stage, training, stage_folder / "state",
+        augment=Augment(stage.augment, config.seed, actions=config.dynamics.actions, cameras=tuple(reels[0].cameras[:1])),
         seed=config.seed, workers=config.data.workers,
         loggers=lambda step: [JsonLog(stage_folder / "log.jsonl", step), *trackers(stage_folder)],
         progress=lambda done, total, latest: report(name, done, total, latest),
         validate=lambda: validation_loss(objective, held_out) if held_out else {},
     )  # fmt: skip
     objective.finish(training[step] for step in range(VALIDATION_BATCHES * 4))
+
+
+def latents_name(reel: int) -> str:
+    """The folder, in a run's, of the latent cache of reel number `reel`."""
+    return "latents" if reel == 0 else f"latents-{reel}"
 
 
 def validation_loss(objective: Objective, clips: Clips) -> dict[str, float]:
@@ -100,8 +116,8 @@ def validation_loss(objective: Objective, clips: Clips) -> dict[str, float]:
     return sums
 
 
-def latents_of_reel(world: World, reel: Reel, folder: Path, report: Report) -> LatentReel:
-    """The run's latent cache of `reel`, made when it is not there yet."""
+def latents_of_reel(world: World, reel: Reel, path: Path, report: Report) -> LatentReel:
+    """The latent cache of `reel` at `path`, made when it is not there yet."""
     digest = hashlib.sha256()
     for tensor in world.tokenizer.state_dict().values():
         digest.update(tensor.cpu().numpy().tobytes())
@@ -110,7 +126,7 @@ def latents_of_reel(world: World, reel: Reel, folder: Path, report: Report) -> L
         reel,
         world.tokenizer,
         Stream,
-        folder / "latents",
+        path,
         key,
         lambda done, total: report("latents", done, total, {}),
         world.device,

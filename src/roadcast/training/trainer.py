@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 
 from roadcast.config import StageConfig
+from roadcast.data.augment import Augment
 from roadcast.data.loader import Clips
+from roadcast.data.prefetch import onto
 from roadcast.errors import UserError
 from roadcast.objectives.base import Objective
 from roadcast.training.checkpoint import load_state, save_state
@@ -24,6 +26,7 @@ def fit(
     clips: Clips,
     folder: Path,
     *,
+    augment: Augment,
     seed: int,
     workers: int,
     loggers: Callable[[int], list[Logger]],
@@ -33,6 +36,7 @@ def fit(
     """Train `objective.trained` for `stage.steps` steps, from the newest state in `folder` on; it ends with the averaged weights.
 
     clips     batch number `step * accumulate + micro` of the endless order
+    augment   what is done to every clip, on the model's device
     loggers   opened with the step resumed at
     validate  called every `evaluate_every` steps with the averaged weights in place
 
@@ -50,14 +54,14 @@ def fit(
 
     logs, averages = loggers(first), Averages()
     device = next(model.parameters()).device
-    batches = clips.batches(first * stage.accumulate, stage.steps * stage.accumulate, workers)
+    batches = onto(device, clips.batches(first * stage.accumulate, stage.steps * stage.accumulate, workers))
     for step in range(first, stage.steps):
         started = time.perf_counter()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, stage)
         optimizer.zero_grad(set_to_none=True)
         for micro in range(stage.accumulate):
-            clip = next(batches).to(device)
+            clip = augment(next(batches))
             chance = torch.Generator().manual_seed((seed << 32) + step * stage.accumulate + micro)
             loss, terms = objective.loss(clip, chance)
             (loss / stage.accumulate).backward()

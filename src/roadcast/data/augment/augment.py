@@ -38,8 +38,10 @@ class Augment:
         """The clip with its pixels and labels changed, on its own device; the one given stays as it is.
 
         depth_BFVHW  depth of the clip's pictures in m, for fog; V is 1 where the clip has no views
-        Raises `UserError` for a clip of latents: they cannot be changed as pixels are.
+        Raises `UserError` for a clip of latents, which cannot be changed as pixels are, unless there is nothing to be done.
         """
+        if not (self.warps or self.paints):
+            return clip
         views_BFVHWC = clip.views_BFVHWC
         if views_BFVHWC is None:
             if clip.frames_BFHWC is None:
