@@ -28,7 +28,7 @@ import numpy as np
 from roadcast.data.clip import Clip
 from roadcast.data.loader import Clips
 from roadcast.data.sources.base import Recording
-from roadcast.data.store import Reel
+from roadcast.data.store import Reel, Video
 from roadcast.data.streaming import Stream
 from roadcast.data.writer import ReelWriter
 
@@ -92,11 +92,16 @@ def held(path: Path, lanes: int, window: int, batches: int, allocator: dict[str,
     return grown, bound
 
 
+def frames_of(videos: list[Video], split: str) -> np.ndarray:
+    """The frames of the reel that belong to a split."""
+    return np.concatenate([np.arange(v.first, v.first + v.frames) for v in videos if v.split == split])
+
+
 def mixing(stream: Stream, batches: int) -> float:
     """Mean distance of neighbouring samples, as a part of a third of the split's length, which is that of independent ones."""
+    trained = frames_of(stream.reel.videos, "train")
     first_N = np.concatenate([stream.order.draw(n).first_B for n in range(batches)])
-    frames = sum(video.frames for video in stream.reel.videos if video.split == "train")
-    return float(np.abs(np.diff(first_N)).mean() / (frames / 3))
+    return float(np.abs(np.diff(np.searchsorted(trained, first_N))).mean() / (len(trained) / 3))
 
 
 def main() -> None:
@@ -115,7 +120,7 @@ def main() -> None:
         blocks = stream.order.blocks
         spans = [stream.reel.extent(*blocks.frames(b))[1] for b in range(len(blocks))]
         read = sum(end - start for runs in spans for start, end in runs)
-        trained = np.concatenate([np.arange(v.first, v.first + v.frames) for v in reel.videos if v.split == "train"])
+        trained = frames_of(reel.videos, "train")
         size = int(reel.index["length"].reshape(reel.frames, -1)[trained].sum())
         clips = Clips([reel], "train", FRAMES, BATCH, ACTIONS, seed=0)
         ways: dict[str, Callable[[], Iterator[Clip]]] = {}

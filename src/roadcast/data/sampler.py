@@ -20,7 +20,8 @@ def permute(index_N: np.ndarray, size: int, *key: int) -> np.ndarray:
 
     index = left * b + right, and by turns left += hash(right) modulo a, right += hash(left) modulo b, where a * b is the
     least such product that holds `size`; an index that falls outside the range goes round again (Black & Rogaway 2002,
-    "Ciphers with arbitrary finite domains", sections 4 and 5).
+    "Ciphers with arbitrary finite domains", sections 4 and 5). Every order of a handful comes up, though not all equally often:
+    over keys, their frequencies differ by a third (root mean square) at size 6.
     """
     digest = hashlib.blake2b(",".join(map(str, key)).encode(), digest_size=8 * ROUNDS).digest()
     keys = np.frombuffer(digest, "<u8")
