@@ -9,7 +9,6 @@ import pytest
 
 from roadcast.data.limits import Limits, limited
 from roadcast.data.pictures import decode_picture, read_picture, whole_jpeg
-from roadcast.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -26,21 +25,21 @@ def coded(suffix, image, *options):
 def test_whole_jpegs_are_read(make, options):
     data = coded(".jpg", make.picture(7, 48, 64), *options)
     assert whole_jpeg(data) == (48, 64) == whole_jpeg(data + b"trailer")
-    assert decode_picture(data, "p")[5, 5, 2] > 150
+    assert decode_picture(data)[5, 5, 2] > 150
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
 def test_a_jpeg_cut_short_is_no_picture(jpeg, keep, capfd):
     cut = jpeg[: int(len(jpeg) * keep)]
-    assert decode_picture(cut, "p") is None and whole_jpeg(cut) is None
-    assert decode_picture(cut + b"\xff\xd9", "p") is None, "an end mark after too little does not make it whole"
+    assert decode_picture(cut) is None and whole_jpeg(cut) is None
+    assert decode_picture(cut + b"\xff\xd9") is None, "an end mark after too little does not make it whole"
     assert capfd.readouterr().err == ""
 
 
 def test_zeros_in_a_jpeg_are_seen(jpeg, capfd):
     hole = bytearray(jpeg)
     hole[len(jpeg) // 2 : len(jpeg) // 2 + 512] = bytes(512)
-    assert decode_picture(bytes(hole), "p") is None
+    assert decode_picture(bytes(hole)) is None
     assert capfd.readouterr().err == ""
 
 
@@ -50,31 +49,30 @@ def test_every_flipped_bit_of_a_png_s_pixels_is_seen(make):
     for at in range(begin, len(data) - 20, 7):
         flipped = bytearray(data)
         flipped[at] ^= 4
-        assert decode_picture(bytes(flipped), "p") is None
+        assert decode_picture(bytes(flipped)) is None
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"\xff\xd8\xff", b"\xff\xd8\xff\xff\xff\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"text"]
 )
 def test_no_picture_at_all(data):
-    assert decode_picture(data, "p") is None
+    assert decode_picture(data) is None
 
 
 def test_a_file_that_is_not_there_is_no_picture(tmp_path):
     assert read_picture(tmp_path / "gone.jpg") is None
 
 
-def test_bombs_are_refused_by_their_header(jpeg):
+def test_bombs_are_told_by_their_header_and_not_decoded(jpeg, monkeypatch):
     """A picture of 20000 x 20000 in a few bytes, and one that says it is."""
-    rows = zlib.compress(bytes(20000 * 60001 // 100))
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b"")]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(10**6)))]
     png = b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     )
     at = jpeg.index(b"\xff\xc0") + 5
     grown = jpeg[:at] + struct.pack(">HH", 20000, 20000) + jpeg[at + 4 :]
-    for data in (png, grown):
-        with pytest.raises(UserError, match=r"20000x20000.*more than 67108864 pixels"):
-            decode_picture(data, "bomb")
-    with limited(Limits(pixels=160 * 120 - 1)), pytest.raises(UserError, match="p: pictures of 120x160"):
-        decode_picture(jpeg, "p")
+    assert whole_jpeg(grown) == (20000, 20000) and decode_picture(jpeg) is not None
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
+    assert decode_picture(png) is None and decode_picture(grown) is None
+    with limited(Limits(pixels=160 * 120 - 1)):
+        assert decode_picture(jpeg) is None

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from roadcast.data.heartbeat import beat
-from roadcast.data.limits import Limits, check_size
+from roadcast.data.limits import check_size, limits_now
 from roadcast.data.sources.base import Frames, Recording, Sensor
 from roadcast.errors import UserError
 from roadcast.files import FULL
@@ -20,7 +20,7 @@ LATEST_NS = 2**62
 
 
 @contextmanager
-def faults_told(what: str, limits: Limits) -> Iterator[None]:
+def faults_told(what: object) -> Iterator[None]:
     """Any error in reading `what` told as a `UserError`; only a disk of ours that is full stays an `OSError`."""
     try:
         yield
@@ -33,7 +33,7 @@ def faults_told(what: str, limits: Limits) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, MemoryError) or (isinstance(error, cv2.error) and error.code == CV_NO_MEMORY):
             raise UserError(
-                f"{what}: asks for more than {limits.memory_gib:g} GiB of memory; repair it, or raise limits.memory_gib"
+                f"{what}: asks for more than {limits_now().memory_gib:g} GiB of memory; repair it, or raise limits.memory_gib"
             ) from None
         where = traceback.extract_tb(error.__traceback__)[-1]
         words = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
@@ -42,18 +42,19 @@ def faults_told(what: str, limits: Limits) -> Iterator[None]:
         ) from error
 
 
-def guarded(recording: Recording, limits: Limits, reading: Callable[[bool], None]) -> Recording:
-    """The recording, whose frames and readings are held to `limits` and give signs of life as they come.
+def guarded(recording: Recording, reading: Callable[[bool], None]) -> Recording:
+    """The recording, whose frames and readings are held to the limits and give signs of life as they come.
 
     reading   called with True when frames begin to come, and with False when there are no more
     """
 
     def frames() -> Frames:
         reading(True)
-        with faults_told(recording.source, limits):
+        with faults_told(recording.source):
             source = recording.frames()
-        for n in range(limits.frames + 1):
-            with faults_told(recording.source, limits):
+        most = limits_now().frames
+        for n in range(most + 1):
+            with faults_told(recording.source):
                 beat()
                 if (moment := next(source, None)) is None:
                     reading(False)
@@ -66,12 +67,12 @@ def guarded(recording: Recording, limits: Limits, reading: Callable[[bool], None
                     if image is not None:
                         check_size(recording.source, *image.shape[:2])
             yield moment
-        raise UserError(f"{recording.source}: has more than {limits.frames} frames; cut it, or raise limits.frames")
+        raise UserError(f"{recording.source}: has more than {most} frames; cut it, or raise limits.frames")
 
     def guarded_sensor(sensor: Sensor) -> Sensor:
         def read(number: int) -> np.ndarray | None:
             beat()
-            with faults_told(recording.source, limits):
+            with faults_told(recording.source):
                 return sensor.read(number)
 
         return replace(sensor, read=read)

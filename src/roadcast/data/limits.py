@@ -44,14 +44,14 @@ def limited(limits: Limits) -> Iterator[None]:
         _limits.reset(token)
 
 
-def most_pixels() -> int:
-    """The limit of pixels of one picture."""
-    return _limits.get().pixels
+def limits_now() -> Limits:
+    """Those of the innermost block of `limited`."""
+    return _limits.get()
 
 
 def check_size(what: object, height: int, width: int) -> None:
     """A `UserError` if a picture of `what` has more pixels than the limit."""
-    if height * width > (most := most_pixels()):
+    if height * width > (most := limits_now().pixels):
         raise UserError(
             f"{what}: pictures of {height}x{width} (height x width) have more than {most} pixels; make them smaller, or raise limits.pixels"
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from roadcast.data.complaints import overheard
 from roadcast.data.guard import CV_NO_MEMORY
-from roadcast.data.limits import check_size
+from roadcast.data.limits import limits_now
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -21,28 +21,27 @@ NEXT_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
 
 
 def read_picture(path: Path) -> np.ndarray | None:
-    """The picture in a file, RGB uint8 HWC; None if it is missing, damaged, or cut short."""
+    """The picture in a file, RGB uint8 HWC; None if it is missing or `decode_picture` gives none."""
     try:
-        data = path.read_bytes()
+        return decode_picture(path.read_bytes())
     except OSError:
         return None
-    return decode_picture(data, path)
 
 
-def decode_picture(data: bytes, what: object) -> np.ndarray | None:
-    """The picture `what` in `data`, RGB uint8 HWC; None if it is damaged or cut short, as far as its format lets one know.
+def decode_picture(data: bytes) -> np.ndarray | None:
+    """The picture in `data`, RGB uint8 HWC; None if it is damaged or cut short, as far as its format lets one know.
 
     A JPEG must have its end mark, and give its decoder no reason to complain; damage to its coefficients that is good
-    code by chance is not seen, as JPEG has no checksum. PNG has. Raises `UserError` if it has more pixels than the limit.
+    code by chance is not seen, as JPEG has no checksum. PNG has. One of more pixels than the limit is not decoded, and None.
     """
+    size = None
     if data.startswith(JPEG):
-        size = whole_jpeg(data)
-        if size is None:
+        if (size := whole_jpeg(data)) is None:
             return None
-        check_size(what, *size)
     elif data.startswith(PNG) and len(data) >= 24:
-        width, height = struct.unpack(">II", data[16:24])
-        check_size(what, height, width)
+        size = struct.unpack(">II", data[16:24])
+    if size and size[0] * size[1] > limits_now().pixels:
+        return None
     try:
         with overheard() as complaints:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None

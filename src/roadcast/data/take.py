@@ -90,7 +90,7 @@ class Taker:
 
     @contextmanager
     def _ruled(self) -> Iterator[None]:
-        with limited(self.plan.limits), faults_told(self.plan.source, self.plan.limits):
+        with limited(self.plan.limits), faults_told(self.plan.source):
             yield
 
     def _open(self) -> Source:
@@ -114,7 +114,7 @@ class Taker:
 
     def _prepared(self, recording: Recording) -> Recording:
         negative = {name: s.negative() for name, s in recording.signals.items() if name in self.plan.invert}
-        recording = guarded(recording, self.plan.limits, self._reads)
+        recording = guarded(recording, self._reads)
         return replace(recording, signals=recording.signals | negative, split=self.plan.split or recording.split)
 
     def _reads(self, reading: bool) -> None:
@@ -149,7 +149,9 @@ class Taker:
             dropped[f"readings of {sensor} that are missing or unreadable"] = count
         notes = [*recording.notes, *self._notes(recording.name, total, repeats, first_size)]
         if lost := dropped[MISSING]:
-            notes.append(f"{recording.name}: {lost} pictures are missing or damaged; the recording is cut there")
+            notes.append(
+                f"{recording.name}: {lost} pictures are missing, damaged, or beyond limits.pixels; it is cut there"
+            )
         return {"repeated": repeats, "dropped": dict(dropped), "notes": notes}
 
     def _put(

@@ -1,7 +1,9 @@
 """What a video file says of itself, held against what is there and what came out of it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from roadcast.errors import UserError
 
@@ -40,6 +42,7 @@ class Tally:
         """A `UserError` unless there are as many frames as the container, if it is one that does, counts, and few are damaged."""
         if self.frames == self.damaged:
             raise UserError(f"{self.path}: holds no frame that can be decoded; copy or convert it again")
+        counted = max(counted, _mp4_frames(self.path))
         tolerance = _tolerance(self.path)
         if tolerance is not None and (due := counted - self.unshown) - self.frames > tolerance * counted:
             counts = f"{self.frames} frames decoded of {due:.0f} that its container counts"
@@ -76,6 +79,46 @@ def _tolerance(path: Path) -> float | None:
     return 0.0 if head[4:] in BOXES else MISSING_SHARE if head.startswith(b"RIFF") else None
 
 
+def _mp4_frames(path: Path) -> int:
+    """The frames of the first film in an MP4 file by its table of times, which is to agree with that of sizes; 0 if there is none."""
+    with open(path, "rb") as file:
+        places = [(0, path.stat().st_size)]
+        for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stts"):
+            places = [inner for place in places for name, *inner in _boxes(file, *place) if name == kind]
+            if kind == b"mdia":
+                places = [place for place in places if _is_film(file, *place)]
+        for begin, end in places[:1]:
+            file.seek(begin + 4)
+            entries = min(int.from_bytes(file.read(4), "big"), (end - begin - 8) // 8)
+            rows = file.read(8 * entries)
+            return sum(int.from_bytes(rows[at : at + 4], "big") for at in range(0, len(rows), 8))
+    return 0
+
+
+def _is_film(file: BinaryIO, begin: int, end: int) -> bool:
+    for name, inside, _ in _boxes(file, begin, end):
+        if name == b"hdlr":
+            file.seek(inside + 8)
+            return file.read(4) == b"vide"
+    return False
+
+
+def _boxes(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """(kind, where its contents begin, where they end) of every MP4 box between two places of a file."""
+    while begin + 8 <= end:
+        file.seek(begin)
+        header = file.read(16)
+        length, kind, inside = int.from_bytes(header[:4], "big"), header[4:8], begin + 8
+        if length == 1:
+            length, inside = int.from_bytes(header[8:], "big"), begin + 16
+        elif length == 0:
+            length = end - begin
+        if length < 8:
+            return
+        yield kind, inside, begin + length
+        begin += length
+
+
 def check_whole(path: Path) -> None:
     """A `UserError` for a file that is empty, or ends before its container says that it does (MP4, Matroska, AVI).
 
@@ -94,14 +137,10 @@ def _end(path: Path, size: int) -> int:
         head = file.read(64)
         if head[4:8] in BOXES:
             at = 0
-            while at + 8 <= size:
-                file.seek(at)
-                header = file.read(16)
-                length, kind = int.from_bytes(header[:4], "big"), header[4:8]
-                length = int.from_bytes(header[8:], "big") if length == 1 else length
-                if kind not in BOXES or length < 8:
+            for kind, _, end in _boxes(file, 0, size):
+                if kind not in BOXES:
                     break
-                at += length
+                at = end
             return at
         if head.startswith(b"RIFF"):
             return 8 + int.from_bytes(head[4:8], "little")

@@ -11,7 +11,7 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from roadcast.data.limits import check_size, most_pixels
+from roadcast.data.limits import check_size, limits_now
 from roadcast.data.video_checks import FORMATS, Tally, no_pictures, no_times, not_a_video
 
 NO_TIMESTAMPS = 0x80
@@ -54,7 +54,7 @@ def _pictures(path: Path, container: InputContainer) -> VideoStream:
         codec = stream.codec_context
         check_size(path, codec.height, codec.width)
         codec.thread_type = "NONE"
-        codec.options = {"max_pixels": str(2 * most_pixels() + PADDING)}
+        codec.options = {"max_pixels": str(2 * limits_now().pixels + PADDING)}
         if codec.name in STRICT:
             codec.options = {**codec.options, "err_detect": "explode"}
         return stream

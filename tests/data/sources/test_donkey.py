@@ -64,7 +64,7 @@ def test_a_missing_image_cuts_the_recording_and_is_counted(make, tmp_path):
     summary = ingest(tub, tmp_path / "reel", **SIZE)
     assert [v.frames for v in Reel(tmp_path / "reel").videos] == [30, 14, 14]
     assert summary.dropped == {"missing or unreadable images": 2}
-    assert any("2 pictures are missing or damaged" in warning for warning in summary.warnings)
+    assert any("2 pictures are missing, damaged" in warning for warning in summary.warnings)
 
 
 def test_a_tub_without_any_image_is_refused(make, tmp_path):

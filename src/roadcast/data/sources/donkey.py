@@ -5,6 +5,7 @@ import json
 import tarfile
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from roadcast.data.guard import faults_told
 from roadcast.data.heartbeat import beat
 from roadcast.data.pictures import decode_picture
 from roadcast.data.sources.base import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, Recording, Signal, unreadable
@@ -41,9 +43,11 @@ class DonkeySource:
     def recordings(self) -> Iterator[Recording]:
         for path in self.tubs:
             try:
-                yield _recording(path)
+                with faults_told(path):
+                    recording = _recording(path)
             except UserError as error:
-                yield unreadable(_stem(path), path.name, error)
+                recording = unreadable(_stem(path), path.name, error)
+            yield recording
 
 
 def _recording(path: Path) -> Recording:
@@ -63,7 +67,7 @@ def _recording(path: Path) -> Recording:
         with _open_images(path) as read:
             for record, t in zip(records, t_ns.tolist(), strict=True):
                 data = read(_image(record))
-                yield t, decode_picture(data, f"{path.name}/{_image(record)}") if data else None
+                yield t, decode_picture(data) if data else None
 
     return Recording(_stem(path), path.name, frames, signals, notes=tuple(notes))
 
@@ -82,6 +86,9 @@ def _records(path: Path, texts: dict[str, str]) -> tuple[list[dict[str, Any]], l
         f"{path.name}: {name} is named in manifest.json but missing" for name in last["paths"] if name not in texts
     ]
     lines = [(name, line) for name in last["paths"] for line in texts.get(name, "").splitlines() if line.strip()]
+    _check_counts(
+        path, texts, {name: 0 for name in last["paths"] if name in texts} | Counter(name for name, _ in lines)
+    )
     records = [_parse(path, name, line) for name, line in lines]
     for (name, line), record in zip(lines, records, strict=True):
         if not isinstance(record, dict) or not {"_timestamp_ms", "cam/image_array"} <= record.keys():
@@ -100,6 +107,17 @@ def _records(path: Path, texts: dict[str, str]) -> tuple[list[dict[str, Any]], l
             f"{path.name}: {len(records) - len(kept)} of {len(records)} records are deleted in the tub and were left out"
         )
     return kept, notes
+
+
+def _check_counts(path: Path, texts: dict[str, str], lines: dict[str, int]) -> None:
+    """A `UserError` for a catalog that has fewer lines than its own manifest, if it is there, counts."""
+    for name, count in lines.items():
+        beside = f"{name}_manifest"
+        told = _parse(path, beside, texts[beside]) if beside in texts else {}
+        if not isinstance(told, dict) or count < len(told.get("line_lengths", ())):
+            raise UserError(
+                f"{path}: {name}: {count} records are not all that {beside} tells of; restore the file, or remove {beside} to do without"
+            )
 
 
 def _parse(path: Path, name: str, line: str) -> Any:
@@ -128,20 +146,27 @@ def _stem(path: Path) -> str:
 def _contents(path: Path) -> tuple[dict[str, str], set[str]]:
     """The text of the manifest and the catalogs, and the names of the images, by file name."""
     if path.is_dir():
-        texts = {p.name: p.read_text() for p in path.iterdir() if _is_text(p.name)}
+        texts = {p.name: _text(path, p.name, p.read_bytes()) for p in path.iterdir() if _is_text(p.name)}
         images = path / "images"
         return texts, {p.name for p in images.iterdir()} if images.is_dir() else set()
     texts, names = {}, set()
     for name, read in _members(path):
         if _is_text(name):
-            texts[name] = read().decode()
+            texts[name] = _text(path, name, read())
         elif Path(name).suffix.lower() in IMAGE_SUFFIXES:
             names.add(name)
     return texts, names
 
 
+def _text(path: Path, name: str, data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: {name}: is no text ({error}); restore the file") from None
+
+
 def _is_text(name: str) -> bool:
-    return name == "manifest.json" or name.endswith(".catalog")
+    return name == "manifest.json" or name.endswith((".catalog", ".catalog_manifest"))
 
 
 def _members(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
@@ -160,6 +185,8 @@ def _members(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
                 beat()
                 if member.isfile():
                     yield Path(member.name).name, partial(_content, path, archive, member)
+            while stream.read(2**20):  # to the checksum at the end of a packed archive
+                beat()
 
 
 def _content(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from roadcast.data.decode import read_video
+from roadcast.data.guard import faults_told
 from roadcast.data.sources.base import Recording, unreadable
 from roadcast.data.sources.signal_files import SUFFIXES, read_signals
 from roadcast.errors import UserError
@@ -34,7 +35,8 @@ class VideoSource:
             )
             beside = self.signals or next((p for s in SUFFIXES if (p := path.with_suffix(s)).is_file()), None)
             try:
-                signals = read_signals(Path(beside)) if beside else {}
+                with faults_told(beside or path):
+                    signals = read_signals(Path(beside)) if beside else {}
             except UserError as error:
                 yield unreadable(name, inside.as_posix(), error)
                 continue
