@@ -185,6 +185,23 @@ def test_frames_that_an_edit_list_leaves_out_are_not_taken_for_lost(make, tmp_pa
     assert [t for t, _ in frames] == [40_000_000 * k for k in range(30)]
 
 
+def test_a_frame_whose_time_is_damaged_is_not_taken_for_one_that_is_left_out(decoder, tmp_path):
+    data = bytearray(film(tmp_path / "a.mp4", options={"bf": "3", "b_strategy": "0"}).read_bytes())
+    data[data.index(b"ctts") + 12 + 8 * 9 + 4] ^= 4
+    (tmp_path / "a.mp4").write_bytes(data)
+    with pytest.raises(UserError, match="39 frames decoded of 40"):
+        list(read_video(tmp_path / "a.mp4"))
+
+
+def test_tables_that_count_differently_are_held_to_the_higher_count(decoder, tmp_path):
+    """A flipped bit in the table of sizes makes a film of 40 frames one of 8 to every decoder."""
+    data = bytearray(film(tmp_path / "a.mp4", options={"bf": "0"}).read_bytes())
+    data[data.index(b"stsz") + 15] ^= 32
+    (tmp_path / "a.mp4").write_bytes(data)
+    with pytest.raises(UserError, match="8 frames decoded of 40"):
+        list(read_video(tmp_path / "a.mp4"))
+
+
 def test_sound_alone_is_no_video(tmp_path):
     path = film(tmp_path / "song.mp4", sound=True)
     with decoding("pyav"), pytest.raises(UserError, match="only sound or data"):

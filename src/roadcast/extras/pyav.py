@@ -8,6 +8,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -16,6 +17,8 @@ from roadcast.data.video_checks import FORMATS, Tally, no_pictures, no_times, no
 
 NO_TIMESTAMPS = 0x80
 """FFmpeg's AVFMT_NOTIMESTAMPS."""
+REORDERED = 32
+"""Frames by which the order of showing may differ from that of decoding."""
 PADDING = 2**16
 """Pixels that a decoder may add at the edges of a picture."""
 STRICT = {"hevc", "mjpeg"}
@@ -76,7 +79,7 @@ def _frames(
             return
         if damaged and packet.is_keyframe and not packet.is_corrupt and good_from is None:
             good_from = packet.pts if packet.pts is not None else packet.dts
-        tally.unshown += packet.is_discard
+        tally.unshown += packet.is_discard and _is_near(packet)
         if packet.is_corrupt:
             damaged, good_from = True, None
         try:
@@ -93,6 +96,12 @@ def _frames(
             elif damaged and good_from is not None and pts is not None and pts >= good_from:
                 damaged = False
             yield pts, None if damaged else _upright(tally.path, frame)
+
+
+def _is_near(packet: Packet) -> bool:
+    """Whether a packet is shown about when it is decoded: else its time is wrong, and no edit list meant to leave it out."""
+    pts, dts = packet.pts, packet.dts
+    return pts is None or dts is None or abs(pts - dts) <= REORDERED * (packet.duration or 0)
 
 
 def _upright(path: Path, frame: VideoFrame) -> np.ndarray:

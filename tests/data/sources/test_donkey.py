@@ -1,6 +1,7 @@
 """Donkeycar tubs as they really are: holes, deletions, missing images, pilots, archives."""
 
 import itertools
+import json
 import os
 import tempfile
 
@@ -147,3 +148,35 @@ def test_an_inverted_signal_changes_its_sign_alone(make, tmp_path):
     np.testing.assert_array_equal(one["throttle"], two["throttle"])
     with pytest.raises(UserError, match="invert = 'brake'"):
         ingest(tub, tmp_path / "reel", **SIZE, invert=("brake",))
+
+
+def test_a_catalog_with_fewer_records_than_its_own_manifest_counts_is_refused(make, tmp_path):
+    tub = make.write_tub(tmp_path / "tub", TIMES)
+    (tub / "catalog_1.catalog_manifest").write_text(json.dumps({"line_lengths": [100] * 30, "start_index": 30}))
+    assert ingest(tub, tmp_path / "reel", **SIZE).frames == 60
+    lines = (tub / "catalog_1.catalog").read_text().splitlines(keepends=True)
+    (tub / "catalog_1.catalog").write_text("".join(lines[:-1]))
+    with pytest.raises(
+        UserError, match=r"catalog_1.catalog: 29 records are not all that catalog_1.catalog_manifest tells of"
+    ):
+        ingest(tub, tmp_path / "other", **SIZE)
+
+
+def test_tables_of_nonsense_reject_their_tub_alone(make, tmp_path):
+    (tmp_path / "tubs").mkdir()
+    make.write_tub(tmp_path / "tubs" / "a", TIMES)
+    make.write_tub(tmp_path / "tubs" / "b", TIMES, _timestamp_ms=lambda n: "noon")
+    make.write_tub(tmp_path / "tubs" / "c", TIMES, _timestamp_ms=lambda n: 10**30)
+    (make.write_tub(tmp_path / "tubs" / "d", TIMES) / "manifest.json").write_bytes(b"\xff\xfe")
+    (make.write_tub(tmp_path / "tubs" / "e", TIMES) / "manifest.json").write_text("[" * 100_000)
+    summary = ingest(tmp_path / "tubs", tmp_path / "reel", **SIZE)
+    assert summary.frames == 60 and [name for name, _ in summary.rejected] == ["b", "c", "d", "e"]
+
+
+def test_a_packed_archive_is_held_to_its_checksum(make, tmp_path):
+    archive = make.pack(make.write_tub(tmp_path / "tub", TIMES), tmp_path / "tub.tar.gz")
+    data = bytearray(archive.read_bytes())
+    data[-8] ^= 1
+    archive.write_bytes(data)
+    with pytest.raises(UserError, match="CRC check failed"):
+        ingest(archive, tmp_path / "reel", **SIZE)
