@@ -2,6 +2,8 @@ import os
 import threading
 from contextlib import contextmanager
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -49,6 +51,14 @@ def test_threads_end_with_their_iterator(batches):
     assert any(thread.name.startswith("read") for thread in threading.enumerate())
     clips.close()
     assert not any(thread.name.startswith("read") for thread in threading.enumerate())
+
+
+def test_worker_processes_do_not_wait_for_threads_that_opencv_had_before(batches):
+    big = np.zeros((1080, 1920, 3), np.uint8)
+    cv2.setNumThreads(4)
+    cv2.GaussianBlur(big, (9, 9), 2)
+    cv2.resize(big, (640, 360), interpolation=cv2.INTER_AREA)
+    assert len(list(batches.batches(0, 3, 1, "processes"))) == 3
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])

@@ -1,4 +1,5 @@
 import pickle
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -66,7 +67,8 @@ def test_several_cameras_are_views_of_one_tensor(tmp_path):
     for b, f, v in np.ndindex(2, 3, 2):
         assert np.array_equal(clip.views_BFVHWC[b, f, v].numpy(), reel.read((1, 6)[b] + f, v))
     for moved in (clip, clip.to("cpu"), clip.to("meta")):
-        assert moved.frames_BFHWC._base is moved.views_BFVHWC and moved.frames_BFHWC.shape == (2, 3, 48, 64, 3)
+        assert moved.frames_BFHWC.shape == (2, 3, 48, 64, 3)
+        assert moved.frames_BFHWC.untyped_storage()._cdata == moved.views_BFVHWC.untyped_storage()._cdata
 
 
 @pytest.mark.parametrize("size", [(48, 64), (24, 32), (20, 28), (12, 16), (40, 60), (30, 30), (60, 80)])
@@ -85,6 +87,27 @@ def test_reduced_decoding_is_used_where_it_can_be(tmp_path, monkeypatch):
     for size in ((48, 64), (25, 33), (24, 32), (12, 16), (6, 8), (3, 4)):
         Reader([reel], (), size=size).read(draw([0], frames=1))
     assert [image.shape[0] for image in seen] == [48, 48, 24, 12, 6, 6]
+
+
+def test_simplejpeg_decodes_what_is_not_resized_where_it_is_installed(tmp_path, monkeypatch):
+    reel, sizes = write(tmp_path / "reel"), []
+
+    def decode_into(data, out):
+        sizes.append(out.shape[:2])
+        out[:] = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+    monkeypatch.setattr("roadcast.data.pixels.has_extra", lambda name: name == "turbojpeg")
+    monkeypatch.setattr("roadcast.data.pixels.load_extra", lambda *_: SimpleNamespace(decode_into=decode_into))
+    for size in (None, (24, 32), (40, 60)):
+        clip = Reader([reel], (), size=size).read(draw([2], frames=1))
+    assert sizes == [(48, 64)] and clip.frames_BFHWC.shape[2:4] == (40, 60)
+
+
+def test_simplejpeg_gives_the_same_pictures_as_opencv(reel, monkeypatch):
+    pytest.importorskip("simplejpeg")
+    mine = Reader([reel], ()).read(draw([0, 20], frames=12))
+    monkeypatch.setattr("roadcast.data.pixels.has_extra", lambda _: False)
+    assert torch.equal(mine.frames_BFHWC, Reader([reel], ()).read(draw([0, 20], frames=12)).frames_BFHWC)
 
 
 def test_a_damaged_picture_is_named_and_never_served(reel):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from roadcast.data.room import room
+from roadcast.data.room import Room
 from roadcast.data.store import Reel
 from roadcast.errors import UserError
 from roadcast.files import replacing
@@ -54,6 +54,7 @@ class Latents:
 
     def __init__(self, caches: Sequence[LatentReel]):
         self.caches = list(caches)
+        self._room = Room()
         self.shape = self.caches[0].z_THWC.shape[1:]
         for cache in self.caches:
             if cache.z_THWC.shape[1:] != self.shape:
@@ -64,7 +65,7 @@ class Latents:
 
     def room(self, batch: int, frames: int) -> Tensor:
         """A tensor float32 [B, F, H, W, C], not yet filled."""
-        return room((batch, frames, *self.shape), torch.float32)
+        return self._room((batch, frames, *self.shape), torch.float32)
 
     def parts(self, number: int, frames_NF: np.ndarray, places: np.ndarray, out: Tensor) -> list[Callable[[], None]]:
         """The call that fills `out[places]` with these time steps of reel `number`."""
