@@ -120,15 +120,24 @@ def _boxes(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[bytes, int, i
 
 
 def check_whole(path: Path) -> None:
-    """A `UserError` for a file that is empty, or ends before its container says that it does (MP4, Matroska, AVI).
+    """A `UserError` for a file that is empty or text, or ends before its container says that it does (MP4, Matroska, AVI).
 
     A fragmented MP4 that is cut between two fragments, and streams (MPEG-TS, raw), do not say where they end.
     """
     size = path.stat().st_size
     if not size:
         raise UserError(f"{path}: is empty (0 bytes); copy it again")
+    if _is_text(path):
+        raise not_a_video(path)
     if (end := _end(path, size)) > size:
         raise UserError(f"{path}: is cut short ({size} bytes of {end} that its container tells of); copy it again")
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file begins with letters, as a note or a playlist does, which would lead a decoder to other files."""
+    with open(path, "rb") as file:
+        head = file.read(16)
+    return not head.startswith(b"RIFF") and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head)
 
 
 def _end(path: Path, size: int) -> int:
