@@ -7,13 +7,17 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import roadcast
+from roadcast.data import ingest as ingesting
 from roadcast.data.ingest import ingest
+from roadcast.data.sources import donkey
 from roadcast.data.store import Reel
+from roadcast.data.take import usual_gap
 from roadcast.errors import UserError
 
 SIZE = {"height": 32, "width": 64}
@@ -219,6 +223,37 @@ def test_workers_do_not_change_the_bytes(make, tmp_path):
         ingest(tmp_path / "tubs", tmp_path / f"reel{workers}", **SIZE, workers=workers)
     here, *others = (make.contents(tmp_path / f"reel{workers}") for workers in (0, 1, 4))
     assert all(other == here for other in others)
+
+
+def test_the_decoder_is_kept_with_the_reel(make, tmp_path, monkeypatch):
+    video = make.write_video(tmp_path / "a.mp4", 60)
+    with pytest.raises(UserError, match="decoder = 'vlc'; choose one of pyav, opencv, torchcodec"):
+        ingest(video, tmp_path / "reel", **SIZE, decoder="vlc")
+    ingest(video, tmp_path / "reel", **SIZE, decoder="opencv")
+    assert Reel(tmp_path / "reel").header["origin"]["decoder"] == "opencv"
+    assert ingest(video, tmp_path / "reel", **SIZE).already_done, "no other is taken although it is installed"
+    monkeypatch.setattr(ingesting, "decoder_is_there", lambda name: name == "pyav")
+    with pytest.raises(UserError, match="was begun with the decoder opencv, which is not installed now"):
+        ingest(video, tmp_path / "reel", **SIZE)
+    tub = make.write_tub(tmp_path / "tub", [k * 50 for k in range(60)])
+    ingest(tub, tmp_path / "pictures", **SIZE)
+    assert Reel(tmp_path / "pictures").header["origin"]["decoder"] is None
+
+
+def test_slow_sources_are_not_cut_at_their_usual_step(make, tmp_path):
+    tub = make.write_tub(tmp_path / "tub", [k * 500 for k in range(20)])
+    with pytest.raises(UserError, match="nothing of the source is left"):
+        ingest(tub, tmp_path / "reel", **SIZE, fps=2.0)
+    assert usual_gap(None) == usual_gap(50_000_000) == 0.3 and usual_gap(500_000_000) == 1.25
+
+
+def test_the_period_that_a_source_states_widens_the_gap(make, tmp_path, monkeypatch):
+    listed = donkey._recording
+    monkeypatch.setattr(donkey, "_recording", lambda path: replace(listed(path), period_ns=500_000_000))
+    tub = make.write_tub(tmp_path / "tub", [k * 500 for k in range(20)])
+    assert ingest(tub, tmp_path / "reel", **SIZE, fps=2.0, workers=0).frames == 20
+    with pytest.raises(UserError, match="nothing of the source is left"):
+        ingest(tub, tmp_path / "other", **SIZE, fps=2.0, max_gap=0.4, workers=0)
 
 
 def test_a_real_tub_becomes_recordings_of_its_pauses(shared_data, tmp_path):
