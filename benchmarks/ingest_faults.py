@@ -410,15 +410,20 @@ def killed_ingest(recordings: int, kills: int, images: list[np.ndarray], work: P
     out, done_at, finished_early = work / "reel", [], 0
     arguments = [sys.executable, __file__, "--host", source, out, "kill", work / "killed.json"]
     while len(done_at) < kills:
+        before, started = complete(out), time.monotonic()
         process = subprocess.Popen(list(map(str, arguments)), start_new_session=True)
-        pieces = work / "reel.partial" / "pieces"
-        wait = chance.choice((chance.uniform(0, 2.0), 0.8 + chance.uniform(0, 1.2 * calm_s / kills)))
+        if chance.random() < 0.5:  # from the very start, or once it is at work
+            moment = started + chance.uniform(0, 2.0)
+        else:
+            while complete(out) == before and process.poll() is None:
+                time.sleep(0.01)
+            moment = time.monotonic() + chance.uniform(0, 2.2 * calm_s / kills)
         try:
-            process.wait(wait)
+            process.wait(max(0.0, moment - time.monotonic()))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            done_at.append(len(list(pieces.glob("*.json"))) if pieces.exists() else 0)
+            done_at.append(complete(out))
             continue
         finished_early += 1  # it was done before this kill: begin anew
         shutil.rmtree(out)
@@ -428,6 +433,11 @@ def killed_ingest(recordings: int, kills: int, images: list[np.ndarray], work: P
         "recordings": recordings, "kills": kills, "undisturbed_s": round(calm_s, 1), "complete_at_each_kill": done_at,
         "begun_anew": finished_early, "byte_identical": same, "left_behind": (work / "reel.partial").exists(),
     }  # fmt: skip
+
+
+def complete(out: Path) -> int:
+    """How many recordings are complete of the reel that is being made."""
+    return len(list(out.with_name(f"{out.name}.partial").glob("pieces/*.json")))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -17,6 +17,7 @@ from roadcast.data.store import Reel
 from roadcast.errors import UserError
 
 SIZE = {"height": 32, "width": 64}
+SOURCE = os.pathsep.join([os.path.dirname(os.path.dirname(roadcast.__file__)), os.environ.get("PYTHONPATH", "")])
 FAULTY = """
 import ctypes, os, signal, time
 import numpy as np
@@ -102,7 +103,6 @@ def test_a_fault_of_our_own_keeps_its_traceback(make, tmp_path, monkeypatch):
 
 def test_no_worker_outlives_the_ingest_however_it_ends(make, faults, tmp_path):
     make.write_video(faults / "hang.mp4", 45)
-    path = os.pathsep.join([os.path.dirname(os.path.dirname(roadcast.__file__)), os.environ.get("PYTHONPATH", "")])
     code = (
         "import sys\nfrom roadcast.data import ingest, workers\nworkers.BOOT = sys.argv[1]\n"
         "ingest.ingest(sys.argv[2], sys.argv[3], height=32, width=64)"
@@ -110,7 +110,7 @@ def test_no_worker_outlives_the_ingest_however_it_ends(make, faults, tmp_path):
     for number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
         process = subprocess.Popen(
             [sys.executable, "-c", code, workers.BOOT, str(faults), str(tmp_path / "reel")],
-            env=os.environ | {"PYTHONPATH": path},
+            env=os.environ | {"PYTHONPATH": SOURCE},
             stderr=subprocess.DEVNULL,
         )
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -136,8 +136,29 @@ def alive(processes: list[int]) -> list[int]:
 
 def test_workers_start_without_torch():
     code = "import sys, roadcast.data.worker; assert 'torch' not in sys.modules"
-    path = os.pathsep.join([os.path.dirname(os.path.dirname(roadcast.__file__)), os.environ.get("PYTHONPATH", "")])
-    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, check=True)
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": SOURCE}, check=True)
+
+
+@pytest.mark.slow
+def test_time_for_which_the_ingest_was_stopped_is_not_held_against_its_workers(make, faults, tmp_path):
+    """As by Ctrl-Z and fg: stopped for longer than the limit, it goes on and rejects nothing."""
+    for name in "abcd":
+        make.write_video(faults / f"{name}.mp4", 700)
+    code = (
+        "import sys\nfrom roadcast.data import ingest, limits\n"
+        "summary = ingest.ingest(*sys.argv[1:], height=32, width=64, workers=1, limits=limits.Limits(seconds=1.0))\n"
+        "assert summary.recordings == 4, summary.rejected"
+    )
+    command = [sys.executable, "-c", code, str(faults), str(tmp_path / "reel")]
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": SOURCE}, start_new_session=True)
+    pieces, deadline = tmp_path / "reel.partial" / "pieces", time.monotonic() + 30
+    while not list(pieces.glob("*.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGSTOP)
+    time.sleep(2.5)
+    assert len(list(pieces.glob("*.json"))) < 4, "stopped in the midst of it"
+    os.killpg(process.pid, signal.SIGCONT)
+    assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize("name", ["seconds", "memory_gib", "frames", "pixels"])

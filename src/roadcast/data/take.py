@@ -53,13 +53,13 @@ class Taker:
     @contextmanager
     def telling(self, tell: Callable[[int, bool], None]) -> Iterator[None]:
         """`tell(frames, reading)` is called inside the block whenever `reading` changes and, at most, every TELL_EVERY_S."""
-        due, told = 0.0, False
+        due, told, every = 0.0, False, min(TELL_EVERY_S, self.plan.limits.seconds / 5)
 
         def listener() -> None:
             nonlocal due, told
             now = time.monotonic()
             if now >= due or told != self.reading:
-                due, told = now + TELL_EVERY_S, self.reading
+                due, told = now + every, self.reading
                 tell(self.frames, told)
 
         with listening(listener):

@@ -11,6 +11,8 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
+import cv2
+
 from roadcast.data.plan import Plan
 from roadcast.data.take import Taker
 from roadcast.errors import UserError
@@ -25,6 +27,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    cv2.setNumThreads(1)
     link = Connection(descriptor)
     taker: Taker | None = None
     while True:

@@ -18,6 +18,7 @@ from roadcast.data.limits import Limits
 BOOT = "from roadcast.data.worker import main; main()"
 PATIENCE = 10
 """Times the limit of seconds that work may take in which no frames are to come."""
+OVERSLEPT_S = 1.0
 
 Request = dict[str, Any]
 Answer = dict[str, Any]
@@ -48,10 +49,8 @@ class Workers:
             busy = {worker.link: worker for worker in self._all if worker.request is not None}
             if not busy:
                 return
-            soonest = min(worker.deadline for worker in busy.values())
-            ready = wait(list(busy), max(0.0, soonest - time.monotonic()))
-            for link in ready:
-                worker = busy[link]  # type: ignore[index]
+            for link in _wait(busy):
+                worker = busy[link]
                 request = worker.request
                 assert request is not None
                 message = worker.hear(self.limits.seconds)
@@ -71,6 +70,7 @@ class Workers:
 
     def _hand_out(self, queue: Iterator[Request]) -> None:
         """Give every idle worker something to do, starting workers while there is more to do than they are."""
+        self._all = [worker for worker in self._all if worker.request is not None or worker.process.poll() is None]
         for worker in [worker for worker in self._all if worker.request is None]:
             if (request := next(queue, None)) is None:
                 return
@@ -78,6 +78,17 @@ class Workers:
         while len(self._all) < self.most and (request := next(queue, None)) is not None:
             self._all.append(worker := _Worker(self.limits))
             worker.ask(request, self.limits.seconds)
+
+
+def _wait(busy: dict[Connection, "_Worker"]) -> list[Any]:
+    """The sockets on which there is news, when there is or a deadline has passed; time for which we were stopped does not count."""
+    now = time.monotonic()
+    patience = max(0.0, min(worker.deadline for worker in busy.values()) - now)
+    ready = wait(list(busy), patience)
+    if (slept := time.monotonic() - now) > patience + OVERSLEPT_S:
+        for worker in busy.values():
+            worker.deadline += slept
+    return ready
 
 
 class _Worker:
@@ -106,7 +117,7 @@ class _Worker:
     def ask(self, request: Request, seconds: float) -> None:
         self.request, self.reading = request, False
         self.deadline = time.monotonic() + PATIENCE * seconds
-        with suppress(OSError):  # it died while it was idle: `hear` will find out
+        with suppress(OSError):  # it has died: `hear` will find out
             self.link.send_bytes(json.dumps(request).encode())
 
     def hear(self, seconds: float) -> dict[str, Any] | None:
