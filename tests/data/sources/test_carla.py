@@ -214,3 +214,8 @@ def test_a_real_route(shared_data):
     moving = [n for n in range(60) if signals["speed"].values[n] > 2]
     change = [np.abs(moments[n][1][0].astype(int) - moments[n + 1][1][0]).mean() for n in range(60)]
     assert np.median([change[n] for n in moving]) > 2 * np.median([change[n] for n in still])
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    with pytest.raises(UserError, match="holds no"):
+        CarlaSource(tmp_path)

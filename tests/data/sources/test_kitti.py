@@ -185,3 +185,8 @@ def test_the_real_track_agrees_with_the_measured_speed_and_turning(shared_data):
     ahead = pose[1:, :3] - pose[:-1, :3]
     course = np.arctan2(ahead[:, 1], ahead[:, 0])
     assert np.abs(np.angle(np.exp(1j * (course - yaw_of(pose)[:-1])))).max() < 0.05
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    with pytest.raises(UserError, match="holds no"):
+        KittiSource(tmp_path)

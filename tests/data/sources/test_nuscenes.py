@@ -76,6 +76,7 @@ def write_set(root, frames=6, can=True):
              "ego_pose_token": f"p{channel}{t_us}", "calibrated_sensor_token": "c" + channel, "is_key_frame": key, "filename": file}
         )  # fmt: skip
 
+    points = np.array([[-1, 20, 0.5, 51, 7], [2, -5, -1, 255, 31]], np.float32)
     for n in reversed(range(frames)):
         t, key = T0 + n * 100_000, n in (0, 5)
         grey = np.full((40, 80, 3), 40 * n, np.uint8)
@@ -85,7 +86,6 @@ def write_set(root, frames=6, can=True):
             {"x": 12, "y": -3, "vx": 5, "vy": 1, "vx_comp": 7, "vy_comp": 2, "rcs": 10.5, "ambig_state": 3},
             {"x": 1, "ambig_state": 1}, {"x": 2, "ambig_state": 3, "invalid_state": 4}]), "pcd")  # fmt: skip
         for half in (0, 1):
-            points = np.array([[-1, 20, 0.5, 51, 7], [2, -5, -1, 255, 31]], np.float32)
             take("LIDAR_TOP", t + 50_000 * half, key and not half, lambda path: points.tofile(path), "pcd.bin")
     place, turn = pose_at(T0 + 500_000)
     ahead = matrix_of(np.array([*place, *turn])) @ matrix_of(np.array([10, 2, 0.8, np.cos(0.15), 0, 0, np.sin(0.15)]))
@@ -229,7 +229,7 @@ def test_the_real_key_frame_keeps_the_contract(shared_data):
 
 
 def test_the_real_lidar_stands_on_the_road_and_each_camera_sees_the_part_it_looks_at(shared_data):
-    """Its pictures do not show what the LiDAR saw (a cabinet is in the one alone, a truck ahead in the other): edges cannot be held together."""
+    """The pictures do not show what the LiDAR saw (a cabinet is in the one alone, a truck ahead in the other): edges are not compared."""
     recording = only(shared_data / "nuscenes")
     ((times, images),) = recording.frames()
     lidar, told, pose = recording.sensors["lidar_top"], recording.calibration, recording.signals["ego_pose"]
@@ -250,3 +250,8 @@ def test_the_real_lidar_stands_on_the_road_and_each_camera_sees_the_part_it_look
         assert (bearing - bearings[name] + 180) % 360 - 180 == pytest.approx(0, abs=15)
         seen_by += inside
     assert (seen_by > 0).mean() > 0.4 and (seen_by <= 2).all()
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    with pytest.raises(UserError, match="holds no"):
+        NuScenesSource(tmp_path)

@@ -247,3 +247,8 @@ def test_the_polar_picture_is_clockwise_from_forward(fog):
 def test_the_cameras_stand_side_by_side(fog):
     between = inverse(np.array(fog.calibration["front"]["to_ego"])) @ np.array(fog.calibration["front_right"]["to_ego"])
     assert between[0, 3] == pytest.approx(0.12, abs=0.01)  # the right one is 12 cm to the right
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    with pytest.raises(UserError, match="holds no"):
+        RadiateSource(tmp_path)

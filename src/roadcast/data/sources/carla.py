@@ -48,8 +48,13 @@ class CarlaSource:
     from lidar/*.npy; recorders do not write where it and the cameras are. Boxes (boxes/*.json.gz) are in the ego's frame.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: str | Path):
+        path = Path(path)
         self.routes = sorted(set(_routes(path)))
+        if not self.routes:
+            raise UserError(
+                f"{path}: holds no CARLA route; give one with rgb*/ and measurements/, or with a CSV of frame, steer, throttle"
+            )
         views = [_views(route) for route in self.routes]
         names = [name for name in views[0] if all(name in have for have in views)]
         if not names:

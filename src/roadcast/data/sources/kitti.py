@@ -33,8 +33,13 @@ class KittiSource:
     x to the east and y to the north at the first place of the drive, by the Mercator projection at that latitude.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: str | Path):
+        path = Path(path)
         self.drives = sorted(_drives(path))
+        if not self.drives:
+            raise UserError(
+                f"{path}: holds no drive of KITTI raw; give the folder of a day or of a drive (image_02/, oxts/, velodyne_points/)"
+            )
         having = [
             {name for name, number in CAMERAS.items() if (drive / f"image_{number}").is_dir()} for drive in self.drives
         ]

@@ -44,7 +44,8 @@ class NuScenesSource:
     Radar points that nuScenes calls invalid or ambiguous are left out. Boxes are in the ego frame at the LiDAR's key frames.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: str | Path):
+        path = Path(path)
         folders = sorted(_versions(path))
         if not folders:
             raise UserError(

@@ -50,8 +50,13 @@ class RadiateSource:
     a third of a second later than the LiDAR's (by the walls both see in fog_6_0); they are left as they are.
     """
 
-    def __init__(self, path: Path):
-        self.path, self.sequences = path, sorted(_sequences(path))
+    def __init__(self, path: str | Path):
+        path = Path(path)
+        self.sequences = sorted(_sequences(path))
+        if not self.sequences:
+            raise UserError(
+                f"{path}: holds no sequence of RADIATE; give the folder that has zed_left.txt and Navtech_Cartesian.txt"
+            )
         have = [{name for name, (folder, _) in CAMERAS.items() if (s / folder).is_dir()} for s in self.sequences]
         self.cameras: tuple[str, ...] = tuple(name for name in CAMERAS if all(name in names for names in have))
         if not self.cameras:
