@@ -271,3 +271,24 @@ def test_a_real_tub_becomes_recordings_of_its_pauses(shared_data, tmp_path):
         summary.frames - summary.repeated <= 1078 <= summary.frames - summary.repeated + sum(summary.dropped.values())
     )
     assert reel.verify() == [] and np.isfinite(reel.signals["steer"]).all()
+
+
+def test_a_source_is_appended_once(make, tmp_path):
+    first, more = (make.write_tub(tmp_path / name, list(range(0, 5000, 50))) for name in ("first", "more"))
+    options = dict(height=48, width=64, fps=20.0)
+    ingest(first, tmp_path / "reel", **options)
+    summary = ingest(more, tmp_path / "reel", **options, append=True)
+    assert summary.frames == 200 and not summary.already_done
+    again = ingest(more, tmp_path / "reel", **options, append=True)
+    assert again.already_done and again.frames == 200 and Reel(tmp_path / "reel").verify() == []
+    assert {v.name for v in Reel(tmp_path / "reel").videos} == {"first-0000", "more-0000"}
+
+
+def test_sensors_are_chosen_by_name(tmp_path):
+    source = "toyroad:recordings=1,frames=60,height=32,width=64,sensors=lidar+depth"
+    options = dict(height=32, width=64, fps=20.0)
+    ingest(source, tmp_path / "all", **options)
+    ingest(source, tmp_path / "one", **options, sensors=("lidar", "sonar"))
+    ingest(source, tmp_path / "none", **options, sensors=())
+    assert [set(Reel(tmp_path / n).sensors) for n in ("all", "one", "none")] == [{"lidar", "depth"}, {"lidar"}, set()]
+    assert "has no sensor 'sonar'; it has" in Reel(tmp_path / "one").header["report"]["warnings"][0]

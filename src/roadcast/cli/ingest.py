@@ -22,6 +22,8 @@ def ingest(
     min_seconds: float = 2.0,
     quality: int = 95,
     cameras: tuple[str, ...] = (),
+    sensors: tuple[str, ...] | None = None,
+    append: bool = False,
     rate: float | None = None,
     signals: Path | None = None,
     invert: tuple[str, ...] = (),
@@ -36,6 +38,8 @@ def ingest(
       roadcast ingest tub.tar.gz reels/track --height 64 --width 128 --fps 20
       roadcast ingest clip.mp4 reels/clip --signals clip.csv
       roadcast ingest toyroad:recordings=40,frames=200,seed=0 reels/toy
+      roadcast ingest kitti/2011_09_26 reels/kitti --height 144 --width 480 --fps 10 --cameras image_02 --sensors velodyne
+      roadcast ingest more_drives/ reels/mine --preset tiny --crop bottom --append
 
     Frames are brought to a constant rate by their times, cropped to the aspect, and resized. Recordings, never frames,
     are divided into train, val and test. A killed ingest goes on when the same command is given again.
@@ -53,6 +57,8 @@ def ingest(
         min_seconds: Shorter recordings are dropped, with a count below.
         quality: JPEG quality, 1 to 100.
         cameras: Only these cameras, in this order; all when empty.
+        sensors: Only these sensors besides cameras, such as lidar; all when not given, `--sensors` alone takes none.
+        append: Add to the reel that is there; it must have the same size, rate, cameras and quality.
         rate: Frames a second of the source, for raw streams and images that carry no times.
         invert: Controls whose sign is the other way round in this source, such as steer.
         workers: Processes, each with one recording at a time; as many as there are cores up to 8. With 0 there is none beside
@@ -73,8 +79,8 @@ def ingest(
 
         summary = make_reel(
             source, out, height=height or data.height, width=width or data.width, fps=fps or data.fps, crop=crop,
-            quality=quality, split=split, max_gap=max_gap, min_seconds=min_seconds, cameras=cameras or None, rate=rate,
-            signals=signals, invert=invert, workers=workers, decoder=decoder, limits=limits, progress=count,
+            quality=quality, split=split, max_gap=max_gap, min_seconds=min_seconds, cameras=cameras or None,
+            sensors=sensors, append=append, rate=rate, signals=signals, invert=invert, workers=workers, decoder=decoder, limits=limits, progress=count,
         )  # fmt: skip
     for name, reason in summary.rejected:
         say(f"rejected {name}: {reason}")

@@ -38,6 +38,8 @@ def ingest(
     max_gap: float | None = None,
     min_seconds: float = 2.0,
     cameras: tuple[str, ...] | None = None,
+    sensors: tuple[str, ...] | None = None,
+    append: bool = False,
     workers: int | None = None,
     rate: float | None = None,
     signals: str | Path | None = None,
@@ -58,6 +60,9 @@ def ingest(
     sign, as some cars' steering is; `progress(recording, frames so far)` is called as work proceeds.
     Each recording is taken in one of `workers` processes. One that crashes, hangs, or asks for more than `limits` is ended,
     and its recording rejected with the reason; with `workers` = 0 all is done in this process, where nothing can be ended.
+    `cameras` and `sensors` choose among the source's, by name; all of both unless given.
+    With `append` the source is added to the reel `out`, which must have the same rate, size, cameras and quality; a source that
+    was added before is not added again.
     `decoder` of videos is one of DECODERS: that with which the reel was begun, or the first that is installed.
     A reel that is there already, made by the same call, is left as it is. An ingest that was killed, or that met a full
     disk, goes on when it is called again.
@@ -75,21 +80,22 @@ def ingest(
     plan = Plan(
         source=str(source), options=options, cameras=(), fps=fps, height=height, width=width, quality=quality, crop=crop,
         split=split, max_gap=max_gap, min_seconds=min_seconds, invert=tuple(invert), decoder=decoder,
-        partial=str(partial_of(out)), limits=limits or Limits(),
+        sensors=None if sensors is None else tuple(sensors), partial=str(partial_of(out)), limits=limits or Limits(),
     )  # fmt: skip
     origin = {
         "source": _name(source), "listing": _listing(source), "signals": _listing(signals) if signals else None,
         "rate": rate, "crop": crop, "split": split, "max_gap": max_gap, "min_seconds": min_seconds,
-        "invert": sorted(invert), "decoder": decoder,
+        "invert": sorted(invert), "decoder": decoder, "sensors": None if sensors is None else sorted(sensors),
     }  # fmt: skip
     with Crew(workers, plan.limits) as crew:
         listed, names = crew.listing(plan)
         plan = replace(plan, cameras=_choose_cameras(listed, cameras))
         writer = ReelWriter(
-            out, fps=fps, height=height, width=width, cameras=plan.cameras, quality=quality, origin=origin, workers=1
-        )
-        if out.exists():
-            return _already(out, writer.header)
+            out, fps=fps, height=height, width=width, cameras=plan.cameras, quality=quality, origin=origin, workers=1,
+            append=append,
+        )  # fmt: skip
+        if out.exists() and (not append or _was_added(out, origin)):
+            return _already(out, writer.header, append)
         with writer:
             reports = crew.take(plan, names, progress or (lambda name, frames: None))
             report = join_reports(reports)
@@ -107,13 +113,21 @@ def _why_nothing(out: Path, report: dict[str, Any], recordings: int) -> str:
     return f"{out}: nothing of the source is left ({what}); lower min_seconds or raise max_gap"
 
 
-def _already(out: Path, header: dict[str, Any]) -> Summary:
+def _was_added(out: Path, origin: dict[str, Any]) -> bool:
+    """Whether the reel was made of this source, or had it appended, in the same way."""
+    header, asked = Reel(out).header, json.loads(json.dumps(origin))
+    origins = [header["origin"], *header["appended"]]
+    return any({key: made.get(key) for key in asked} == asked for made in origins)
+
+
+def _already(out: Path, header: dict[str, Any], append: bool) -> Summary:
     reel = Reel(out)
     remove(partial_of(out))
-    for key, value in header.items():
-        if (there := reel.header.get(key)) != json.loads(json.dumps(value)):
+    for key, value in () if append else header.items():
+        same = _was_added(out, value) if key == "origin" else reel.header.get(key) == json.loads(json.dumps(value))
+        if not same:
             raise UserError(
-                f"{out}: is a reel made otherwise ({key} = {there!r}); choose another place or remove it first"
+                f"{out}: is a reel made otherwise ({key} = {reel.header.get(key)!r}); choose another place or remove it first"
             )
     return summary_of(reel, already_done=True)
 

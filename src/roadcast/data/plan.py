@@ -13,6 +13,7 @@ class Plan:
     source    path or address, and `options` that `open_source` takes with it
     cameras   those of the source that the reel has, in the reel's order
     decoder   of videos, None where the source has none
+    sensors   those of the recordings to take, None for all
     partial   the folder in which the reel is put together
     threads   that encode
     """
@@ -30,6 +31,7 @@ class Plan:
     min_seconds: float
     invert: tuple[str, ...]
     decoder: str | None
+    sensors: tuple[str, ...] | None
     partial: str
     threads: int = 1
     limits: Limits = field(default_factory=Limits)
@@ -37,5 +39,6 @@ class Plan:
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Plan":
         """The plan whose `dataclasses.asdict`, through JSON, is `values`."""
-        lists = {name: tuple(values[name]) for name in ("cameras", "invert")}
+        names = ("cameras", "invert", "sensors")
+        lists = {name: tuple(values[name]) for name in names if values[name] is not None}
         return cls(**(values | lists | {"limits": Limits(**values["limits"])}))

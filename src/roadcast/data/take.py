@@ -115,7 +115,18 @@ class Taker:
     def _prepared(self, recording: Recording) -> Recording:
         negative = {name: s.negative() for name, s in recording.signals.items() if name in self.plan.invert}
         recording = guarded(recording, self._reads)
-        return replace(recording, signals=recording.signals | negative, split=self.plan.split or recording.split)
+        chosen = recording.sensors.keys() if self.plan.sensors is None else self.plan.sensors
+        have = ", ".join(recording.sensors) or "none"
+        lacking = [
+            f"{recording.name}: has no sensor {n!r}; it has {have}" for n in chosen if n not in recording.sensors
+        ]
+        return replace(
+            recording,
+            signals=recording.signals | negative,
+            split=self.plan.split or recording.split,
+            sensors={name: sensor for name, sensor in recording.sensors.items() if name in chosen},
+            notes=(*recording.notes, *lacking),
+        )
 
     def _reads(self, reading: bool) -> None:
         self.reading = reading
