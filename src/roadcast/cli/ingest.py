@@ -38,7 +38,7 @@ def ingest(
       roadcast ingest tub.tar.gz reels/track --height 64 --width 128 --fps 20
       roadcast ingest clip.mp4 reels/clip --signals clip.csv
       roadcast ingest toyroad:recordings=40,frames=200,seed=0 reels/toy
-      roadcast ingest kitti/2011_09_26 reels/kitti --height 144 --width 480 --fps 10 --cameras image_02 --sensors velodyne
+      roadcast ingest kitti/2011_09_26 reels/kitti --height 144 --width 480 --fps 10 --cameras front --sensors lidar
       roadcast ingest more_drives/ reels/mine --preset tiny --crop bottom --append
 
     Frames are brought to a constant rate by their times, cropped to the aspect, and resized. Recordings, never frames,
@@ -80,7 +80,8 @@ def ingest(
         summary = make_reel(
             source, out, height=height or data.height, width=width or data.width, fps=fps or data.fps, crop=crop,
             quality=quality, split=split, max_gap=max_gap, min_seconds=min_seconds, cameras=cameras or None,
-            sensors=sensors, append=append, rate=rate, signals=signals, invert=invert, workers=workers, decoder=decoder, limits=limits, progress=count,
+            sensors=sensors, append=append, rate=rate, signals=signals, invert=invert, workers=workers,
+            decoder=decoder, limits=limits, progress=count,
         )  # fmt: skip
     for name, reason in summary.rejected:
         say(f"rejected {name}: {reason}")
@@ -95,6 +96,7 @@ def ingest(
             "frames": f"{summary.frames} = {summary.seconds:.0f} s at {summary.fps:g} a second",
             "repeated": f"{summary.repeated} frames show the picture of the one before",
             "dropped": ", ".join(f"{n} {reason}" for reason, n in summary.dropped.items()) or "nothing",
-            "storage": f"{size(summary.bytes_jpeg)}, {summary.storage_ratio:.1f} times smaller than raw RGB",
+            "storage": f"{size(summary.bytes_jpeg)} of pictures, {summary.storage_ratio:.1f} times smaller than raw RGB"
+            + (f"; {size(summary.bytes_sensors)} of sensors" if summary.bytes_sensors else ""),
         }
     )

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from roadcast.data.split import SPLITS
 from roadcast.data.store import Reel
 
@@ -19,6 +21,7 @@ class Summary:
     fps: float
     splits: dict[str, int]
     bytes_jpeg: int
+    bytes_sensors: int
     bytes_raw: int
     repeated: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
@@ -47,7 +50,8 @@ def summary_of(reel: Reel, already_done: bool = False) -> Summary:
         frames=reel.frames,
         fps=reel.fps,
         splits={name: splits[name] for name in SPLITS},
-        bytes_jpeg=sum(shard["bytes"] for shard in reel.header["shards"].values()),
+        bytes_jpeg=int(reel.index["length"].sum(dtype=np.int64)),
+        bytes_sensors=sum(int(sensor.index["length"].sum(dtype=np.int64)) for sensor in reel.sensors.values()),
         bytes_raw=len(reel.index) * reel.height * reel.width * 3,
         repeated=report.get("repeated", 0),
         dropped=report.get("dropped", {}),
