@@ -10,6 +10,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from roadcast.data.limits import check_size, limits_now
@@ -68,7 +69,7 @@ def _frames(
     tally: Tally, container: InputContainer, stream: VideoStream
 ) -> Iterator[tuple[int | None, np.ndarray | None]]:
     """(pts, picture) of every frame in the order in which they are shown, None where a frame was lost or is not to be believed."""
-    damaged, good_from = False, None
+    damaged, good_from, colours = False, None, VideoReformatter()
     packets = container.demux(stream)
     while True:
         try:
@@ -95,7 +96,7 @@ def _frames(
                 damaged, good_from = True, None
             elif damaged and good_from is not None and pts is not None and pts >= good_from:
                 damaged = False
-            yield pts, None if damaged else _upright(tally.path, frame)
+            yield pts, None if damaged else _upright(tally.path, frame, colours)
 
 
 def _is_near(packet: Packet) -> bool:
@@ -104,7 +105,7 @@ def _is_near(packet: Packet) -> bool:
     return pts is None or dts is None or abs(pts - dts) <= REORDERED * (packet.duration or 0)
 
 
-def _upright(path: Path, frame: VideoFrame) -> np.ndarray:
+def _upright(path: Path, frame: VideoFrame, colours: VideoReformatter) -> np.ndarray:
     check_size(path, frame.height, frame.width)
-    image = frame.to_ndarray(format="rgb24")
+    image = colours.reformat(frame, format="rgb24", threads=1).to_ndarray()
     return np.ascontiguousarray(np.rot90(image, frame.rotation // 90)) if frame.rotation else image
