@@ -197,6 +197,16 @@ def test_a_frame_whose_time_is_damaged_is_not_taken_for_one_that_is_left_out(dec
         list(read_video(tmp_path / "a.mp4"))
 
 
+def test_a_table_of_times_that_is_out_of_step_leaves_nothing_out(tmp_path):
+    """The first frame falls before the edit list's begin, and the others are shown in another order than they were filmed."""
+    data = bytearray(film(tmp_path / "a.mp4", options={"bf": "3", "b_strategy": "0"}).read_bytes())
+    at = data.index(b"ctts") + 12
+    data[at : at + 24] = bytes(24)
+    (tmp_path / "a.mp4").write_bytes(data)
+    with decoding("pyav"), pytest.raises(UserError, match="39 frames decoded of 40"):
+        list(read_video(tmp_path / "a.mp4"))
+
+
 def test_tables_that_count_differently_are_held_to_the_higher_count(decoder, tmp_path):
     """A flipped bit in the table of sizes makes a film of 40 frames one of 8 to every decoder."""
     data = bytearray(film(tmp_path / "a.mp4", options={"bf": "0"}).read_bytes())

@@ -37,16 +37,20 @@ def read(path: Path, rate: float | None) -> Iterator[tuple[int, np.ndarray | Non
         timeless = bool(container.format.flags & NO_TIMESTAMPS)
         if timeless and rate is None:
             raise no_times(path)
-        tally, last = Tally(path), 0
+        tally, last, went_back = Tally(path), 0, False
         start, step = stream.start_time or 0, stream.time_base or Fraction(1)
         for pts, image in _frames(tally, container, stream):
+            before = last
             if timeless and rate:
                 last = round(tally.frames / rate * 1e9)
             elif pts is not None:
                 last = round((pts - start) * step * 10**9)
+            went_back = went_back or (last < before and image is not None)
             yield last, image
             tally.frames += 1
             tally.damaged += image is None
+        if went_back:  # the table of times is damaged: what it leaves out was not meant to be
+            tally.unshown = 0
         tally.check(stream.frames)
 
 
