@@ -20,7 +20,8 @@ ratio_torchcodec, ratio_decord, ratio_pyav, ratio_opencv       on a film of 720p
 ratio_small_video     ours to the fastest of these on the same film at 256x144 with a key frame every 20, one thread each
 
 All figures of ours are with OpenCV alone unless told otherwise. Where both strides were measured the lesser ratio counts.
-`--table` writes all figures as a page of tables. `--quick` gives each one turn a stride and times a film by its first batch.
+`--table` writes all figures as tables, below the heading "Figures" of the file if it has one. `--quick` gives each one turn a
+stride and times a film by its first batch.
 """
 
 import argparse
@@ -41,6 +42,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
+from loading_costs import costs
 from loading_data import BATCH, FRAMES, HEIGHT, WIDTH, Data, prepare
 from loading_memory import memory
 from loading_rivals import (
@@ -56,7 +58,7 @@ from loading_rivals import (
     Video,
     WebDataset,
 )
-from loading_table import table
+from loading_table import table, write
 from torch import Tensor
 
 from roadcast.data.loader import Batches, Kind
@@ -382,10 +384,11 @@ def main() -> None:
         data = prepare(folder, source, frames, film_frames, preset)
         found = run(data, args.quick, rounds, seconds)
         result = headline(found) | memory(data.reel, (0, 2) if args.quick else (0, 1, 2, 4))
+        result["cpu_us_per_picture"] = costs(data.reel, 5 if args.quick else 25)
         result |= {"missing": found["missing"], "wrong_pictures": found["wrong"], "data": data.origin, "rounds": rounds}
         result |= {"load_average": [round(load, 1), round(os.getloadavg()[0], 1)], "cpus": os.cpu_count()}
         if args.table:
-            args.table.write_text(table(found, result, data, "python benchmarks/loading.py " + " ".join(sys.argv[1:])))
+            write(args.table, table(found, result, data, "python benchmarks/loading.py " + " ".join(sys.argv[1:])))
     print(json.dumps(result))
 
 

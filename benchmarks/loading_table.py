@@ -2,6 +2,7 @@
 
 import platform
 import statistics
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,11 +33,19 @@ def table(found: dict[str, Any], result: dict[str, Any], data: Data, command: st
         ("RSS of all processes, for comparison", "rss_mb_by_workers"),
     ):
         lines.append(f"| {title} | " + " | ".join(str(x) for x in result[key].values()) + " |")
+    lines += ["", "| processor time | us a picture |", "|---|---|"]
+    lines += [f"| {name} | {us} |" for name, us in result["cpu_us_per_picture"].items()]
     for name, why in found["missing"].items():
         lines += ["", f"Not measured: {name} ({why})."]
     for name, error in found["wrong"].items():
         lines += ["", f"{name} gave other pictures than were asked for (off by {error:.1f} grey levels)."]
     return "\n".join(lines) + "\n"
+
+
+def write(path: Path, tables: str) -> None:
+    """The tables as a file, or in place of what is below the heading "Figures" of one that is there."""
+    before, heading, _ = path.read_text().partition("\n## Figures\n") if path.exists() else ("", "", "")
+    path.write_text(f"{before}{heading}\n{tables}" if heading else tables)
 
 
 def _names(found: dict[str, Any]) -> dict[str, None]:
