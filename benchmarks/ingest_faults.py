@@ -447,21 +447,50 @@ def contents(folder: Path) -> dict[str, bytes]:
 # --- report ---
 
 
-def table(counts: dict[str, Count], killed: dict[str, Any], real: bool) -> str:
-    columns = "files rejected cut whole same changed other_times short_as_whole host_crashes hangs".split()
-    rows = [f"| {kind} | " + " | ".join(str(getattr(c, name)) for name in columns) + " |" for kind, c in counts.items()]
-    total = "| **all** | " + " | ".join(str(sum(getattr(c, name) for c in counts.values())) for name in columns) + " |"
-    heads = [name.replace("_", " ") for name in columns]
-    lines = [
-        f"| kind | {' | '.join(heads)} |", "|---|" + "---:|" * len(columns), *rows, total, "",
-        f"Seeds: {'real recordings' if real else 'the built-in world'}. Workers ended for time: "
-        f"{sum(c.timed_out for c in counts.values())}; workers that crashed: {sum(c.crashed_workers for c in counts.values())}; "
-        f"longest time without a sign: {max(c.longest_s for c in counts.values()):.1f} s.", "",
-        f"Killed {killed['kills']} times in an ingest of {killed['recordings']} recordings (complete at each kill: "
-        f"{', '.join(map(str, killed['complete_at_each_kill']))}): the reel is "
-        f"{'byte-identical to' if killed['byte_identical'] else 'DIFFERENT from'} the undisturbed one.",
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
+COLUMNS = "files rejected cut whole same changed other_times short_as_whole host_crashes hangs".split()
+PAGE = """# Broken files and killed ingests
+
+`{command}` (seed {seed}, {seeds}) on 2 shared cores, {wall_s:.0f} s.
+
+{files} files were broken in four ways (bits flipped, cut short, the beginning of another kind of file put on, a block
+zeroed) and given to `roadcast ingest`, up to 250 in one call.
+
+| kind | {heads} |
+|---|{rule}
+{rows}
+
+- **rejected**: refused, with the reason, in the summary. Of a folder of jpg or png each picture counts, and one that is
+  refused cuts the recording there.
+- **cut**: accepted, and the summary says how many pictures are missing or damaged.
+- **whole**: accepted without a word. Of these **same** are, picture by picture, what the unbroken file gives; **other times**
+  have all pictures but at damaged times; **changed** have all pictures, some of which are not what they were. H.264, HEVC
+  and JPEG have no checksums: a flipped bit that is still good code is seen by no decoder. PNG and packed archives have.
+- **short as whole**: accepted without a word though pictures are missing, or, for a jpg or png that was cut short, though its
+  picture is not the original's.
+- **host crashes**: the process that called `ingest` died or raised what is not a `UserError`. **hangs**: more than 10 s passed
+  without a sign from any recording (the longest here: {longest_s:.1f} s). Workers ended for time: {timed_out}; workers that
+  crashed: {crashed_workers}.
+
+What a file cannot tell of itself cannot be held against it: an MPEG-TS, a raw stream, or a fragmented MP4 that ends early
+between two packets, a table that ends early between two lines.
+
+An ingest of {recordings} recordings was killed (SIGKILL, to all its processes) {kills} times at random moments and started
+again each time. Recordings complete at each kill: {complete}. The finished reel is {identical} the undisturbed one.
+"""
+
+
+def page(result: dict[str, Any]) -> str:
+    """The figures, as a page."""
+    kinds = {**result["by_kind"], "**all**": result}
+    rows = [f"| {kind} | " + " | ".join(str(count[name]) for name in COLUMNS) + " |" for kind, count in kinds.items()]
+    return PAGE.format(
+        **{key: result[key] for key in ("files", "wall_s", "longest_s", "timed_out", "crashed_workers", "seed", "command")},
+        **{key: result["killed"][key] for key in ("recordings", "kills")},
+        seeds="films, pictures and tubs cut from real driving" if result["real_data"] else "seeds from the built-in world",
+        heads=" | ".join(name.replace("_", " ") for name in COLUMNS), rule="---:|" * len(COLUMNS), rows="\n".join(rows),
+        complete=", ".join(map(str, result["killed"]["complete_at_each_kill"])),
+        identical="byte-identical to" if result["killed"]["byte_identical"] else "DIFFERENT from",
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -484,26 +513,22 @@ def main() -> None:
     seeds = Seeds(work / "seeds", pictures(args.data, FRAMES, start=100))
     counts = broken_files(files, seeds, work, args.seed)
     killed = killed_ingest(30 if args.quick else 200, kills, seeds.images, work, args.seed)
-    print(json.dumps(killed))
-    real = bool(args.data and (args.data / "mp4").is_dir())
+    sums = {key: sum(getattr(c, key) for c in counts.values()) for key in shown(Count())}
+    result = {
+        **sums, "seconds": round(sums["seconds"], 1), "longest_s": round(max(c.longest_s for c in counts.values()), 2),
+        "kills": killed["kills"], "byte_identical": killed["byte_identical"], "seed": args.seed,
+        "real_data": bool(args.data and (args.data / "mp4").is_dir()), "wall_s": round(time.monotonic() - started, 1),
+        "command": "python benchmarks/ingest_faults.py" + (" --quick" if args.quick else ""),
+        "by_kind": {kind: shown(c) for kind, c in counts.items()}, "killed": killed,
+    }  # fmt: skip
     if args.table:
-        args.table.write_text(table(counts, killed, real))
-    sums = {
-        key: sum(getattr(c, key) for c in counts.values())
-        for key in vars(Count())
-        if key not in ("reasons", "longest_s")
-    }
+        args.table.write_text(page(result))
     reasons = sum((c.reasons for c in counts.values()), Counter())
     for reason, n in reasons.most_common(40):
         print(f"{n:6d}  {reason}")
     if not sums["short_as_whole"] and not sums["host_crashes"]:
         shutil.rmtree(work)
-    print(json.dumps({
-        **{k: round(v, 1) if isinstance(v, float) else v for k, v in sums.items()},
-        "longest_s": round(max(c.longest_s for c in counts.values()), 2), "kills": killed["kills"],
-        "byte_identical": killed["byte_identical"], "real_data": real, "wall_s": round(time.monotonic() - started, 1),
-        "by_kind": {kind: shown(c) for kind, c in counts.items()},
-    }))  # fmt: skip
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":
