@@ -425,6 +425,7 @@ def killed_ingest(recordings: int, kills: int, images: list[np.ndarray], work: P
             process.wait()
             done_at.append(complete(out))
             continue
+        assert process.returncode == 0 and out.exists(), f"ended by itself: {(work / 'killed.json').read_text()[:500]}"
         finished_early += 1  # it was done before this kill: begin anew
         shutil.rmtree(out)
     assert run_host(source, out, "kill", work / "killed.json") == 0
