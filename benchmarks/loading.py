@@ -19,6 +19,8 @@ simplejpeg_floor_fraction                                      ours with simplej
 ratio_torchcodec, ratio_decord, ratio_pyav, ratio_opencv       on a film of 720p, one thread each
 ratio_small_video     ours to the fastest of these on the same film at 256x144 with a key frame every 20, one thread each
 
+cpu_ratio_720p, cpu_ratio_small_video    the same to the fastest, in clips a second of processor time
+
 All figures of ours are with OpenCV alone unless told otherwise. Where both strides were measured the lesser ratio counts.
 `--table` writes all figures as tables, below the heading "Figures" of the file if it has one. `--quick` gives each one turn a
 stride and times a film by its first batch.
@@ -151,6 +153,7 @@ CONTENDERS: dict[str, Rival] = {
     "mosaicml": MosaicML(),
     "ffcv": FFCV(),
     "roadcast_film": Roadcast("threads", "film_reel"),
+    "roadcast_film_simplejpeg": Roadcast("threads", "film_reel", "simplejpeg"),
     "roadcast_720p": Roadcast("threads", "full_reel"),
     "torchcodec_exact": TorchCodec(small=False),
     "torchcodec_approximate": TorchCodecApproximate(small=False),
@@ -177,23 +180,28 @@ def turn(rival: Rival, data: Data, stride: int, workers: int, seconds: float, qu
     """Open, wait for the first batch, let the reading ahead settle, then count batches for some time."""
     if isinstance(rival, Floor):
         return rival.turn(data, stride, workers, seconds)
-    begin = time.perf_counter()
+    begin, cpu = time.perf_counter(), time.process_time()
     batches = rival.batches(data, stride, workers)
     first = next(batches)
     first_s = time.perf_counter() - begin
     shape = (BATCH, FRAMES, HEIGHT, WIDTH, 3)
     assert first.shape == shape and first.dtype == torch.uint8 and first.is_contiguous(), f"gave {first.shape}"
     if quick and isinstance(rival, Video) and first_s > seconds:
-        return {"clips_per_s": BATCH / first_s, "first_s": first_s}
+        return {
+            "clips_per_s": BATCH / first_s,
+            "clips_per_cpu_s": BATCH / (time.process_time() - cpu),
+            "first_s": first_s,
+        }
     settle = 0 if rival.film and workers == 0 else 2 * max(1, workers)
     for _ in range(settle):
         next(batches)
-    begin, done = time.perf_counter(), 0
+    begin, cpu, done = time.perf_counter(), time.process_time(), 0
     for _ in batches:
-        done += 1
+        done += BATCH
         if time.perf_counter() - begin > seconds:
             break
-    return {"clips_per_s": done * BATCH / (time.perf_counter() - begin), "first_s": first_s}
+    spent, cpu_spent = time.perf_counter() - begin, time.process_time() - cpu
+    return {"clips_per_s": done / spent, "clips_per_cpu_s": done / cpu_spent, "first_s": first_s}
 
 
 def wrong_pictures(rival: Video, data: Data) -> float:
@@ -312,15 +320,18 @@ def run(data: Data, quick: bool, rounds: int, seconds: float) -> dict[str, Any]:
     return {"turns": turns, "missing": missing, "wrong": wrong}
 
 
-def ratios(turns: dict[Setting, list[dict[str, float]]], ours: Setting, theirs: Setting) -> list[float]:
+Turns = dict[Setting, list[dict[str, float]]]
+
+
+def ratios(turns: Turns, ours: Setting, theirs: Setting, what: str) -> list[float]:
     """Ours to theirs, round by round; empty if either is missing."""
-    return [a["clips_per_s"] / b["clips_per_s"] for a, b in zip(turns.get(ours, []), turns.get(theirs, []))]
+    return [a[what] / b[what] for a, b in zip(turns.get(ours, []), turns.get(theirs, []))]
 
 
-def least(turns: dict[Setting, list[dict[str, float]]], ours: str, theirs: str, workers: int) -> list[float] | None:
+def least(turns: Turns, ours: str, theirs: str, workers: int, what: str = "clips_per_s") -> list[float] | None:
     """The ratios at the stride where their median is least."""
     floor = theirs.startswith("floor")
-    both = [ratios(turns, Setting(ours, workers, s), Setting(theirs, workers, 1 if floor else s)) for s in (1, 2)]
+    both = [ratios(turns, Setting(ours, workers, s), Setting(theirs, workers, 1 if floor else s), what) for s in (1, 2)]
     return min((r for r in both if r), key=statistics.median, default=None)
 
 
@@ -333,6 +344,8 @@ def headline(found: dict[str, Any]) -> dict[str, Any]:
         return statistics.median(rates) if rates else 0.0
 
     ours = max(("roadcast_threads", "roadcast_processes"), key=speed)
+    large = [name for name, rival in CONTENDERS.items() if isinstance(rival, Video) and not rival.small]
+    small = [name for name, rival in CONTENDERS.items() if isinstance(rival, Video) and rival.small]
     measured = {
         "jpeg_floor_fraction": least(turns, ours, "floor", 2),
         "simplejpeg_floor_fraction": least(turns, "roadcast_simplejpeg", "floor_simplejpeg", 2),
@@ -340,7 +353,11 @@ def headline(found: dict[str, Any]) -> dict[str, Any]:
         "ratio_decord": _fastest(turns, ["decord"]),
         "ratio_pyav": _fastest(turns, ["pyav"]),
         "ratio_opencv": _fastest(turns, ["opencv"]),
-        "ratio_small_video": _fastest(turns, [name for name in CONTENDERS if name.startswith("small_")]),
+        "ratio_small_video": _fastest(turns, small),
+        "ratio_small_video_simplejpeg": _fastest(turns, small, "roadcast_film_simplejpeg"),
+        "cpu_ratio_720p": _fastest(turns, large, what="clips_per_cpu_s"),
+        "cpu_ratio_small_video": _fastest(turns, small, what="clips_per_cpu_s"),
+        "cpu_ratio_small_video_simplejpeg": _fastest(turns, small, "roadcast_film_simplejpeg", "clips_per_cpu_s"),
         "ratio_webdataset": least(turns, ours, "webdataset", 2),
         "ratio_litdata": least(turns, ours, "litdata", 2),
         "ratio_mosaicml": least(turns, ours, "mosaicml", 2),
@@ -361,9 +378,11 @@ def headline(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fastest(turns: dict[Setting, list[dict[str, float]]], names: list[str]) -> list[float] | None:
+def _fastest(
+    turns: Turns, names: list[str], ours: str = "roadcast_film", what: str = "clips_per_s"
+) -> list[float] | None:
     """Ours to the fastest of some decoders of a film."""
-    each = [r for name in names if (r := least(turns, "roadcast_film", name, 0))]
+    each = [r for name in names if (r := least(turns, ours, name, 0, what))]
     return min(each, key=statistics.median, default=None)
 
 
@@ -376,15 +395,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="turns of everyone (5, quick 2)")
     args = parser.parse_args()
     source = args.data or (SHARED_DATA if SHARED_DATA.is_dir() else None)
-    rounds, seconds = args.rounds or (2 if args.quick else 5), 0.4 if args.quick else 1.5
+    rounds, seconds = args.rounds or (2 if args.quick else 5), 0.3 if args.quick else 1.5
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.cache or Path(scratch)
-        frames, film_frames, preset = (2_000, 300, "veryfast") if args.quick else (20_000, 3_600, "medium")
+        frames, film_frames, preset = (1_500, 200, "veryfast") if args.quick else (20_000, 3_600, "medium")
         data = prepare(folder, source, frames, film_frames, preset)
         found = run(data, args.quick, rounds, seconds)
         result = headline(found) | memory(data.reel, (0, 2) if args.quick else (0, 1, 2, 4))
-        result["cpu_us_per_picture"] = costs(data.reel, 5 if args.quick else 25)
+        result["cpu_us_per_picture"] = costs(data.reel, 2 if args.quick else 25)
         result |= {"missing": found["missing"], "wrong_pictures": found["wrong"], "data": data.origin, "rounds": rounds}
         result |= {"load_average": [round(load, 1), round(os.getloadavg()[0], 1)], "cpus": os.cpu_count()}
         if args.table:
