@@ -7,7 +7,8 @@ from roadcast.errors import UserError
 
 EXTRAS = {
     "pyav": ("av", "video"),
-    "torchcodec": ("torchcodec", "video"),
+    "torchcodec": ("torchcodec", "torchcodec"),
+    "turbojpeg": ("simplejpeg", "fast"),
     "parquet": ("pyarrow", "tables"),
     "remote": ("fsspec", "stream"),
 }
