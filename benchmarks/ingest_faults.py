@@ -451,7 +451,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 COLUMNS = "files rejected cut whole same changed other_times short_as_whole host_crashes hangs".split()
 PAGE = """# Broken files and killed ingests
 
-`{command}` (seed {seed}, {seeds}) on 2 shared cores, {wall_s:.0f} s.
+`{command}` ({seeds}) on 2 shared cores, {wall_s:.0f} s.
 
 {files} files were broken in four ways (bits flipped, cut short, the beginning of another kind of file put on, a block
 zeroed) and given to `roadcast ingest`, up to 250 in one call.
@@ -485,7 +485,7 @@ def page(result: dict[str, Any]) -> str:
     kinds = {**result["by_kind"], "**all**": result}
     rows = [f"| {kind} | " + " | ".join(str(count[name]) for name in COLUMNS) + " |" for kind, count in kinds.items()]
     return PAGE.format(
-        **{key: result[key] for key in ("files", "wall_s", "longest_s", "timed_out", "crashed_workers", "seed", "command")},
+        **{key: result[key] for key in ("files", "wall_s", "longest_s", "timed_out", "crashed_workers", "command")},
         **{key: result["killed"][key] for key in ("recordings", "kills")},
         seeds="films, pictures and tubs cut from real driving" if result["real_data"] else "seeds from the built-in world",
         heads=" | ".join(name.replace("_", " ") for name in COLUMNS), rule="---:|" * len(COLUMNS), rows="\n".join(rows),
@@ -519,7 +519,10 @@ def main() -> None:
         **sums, "seconds": round(sums["seconds"], 1), "longest_s": round(max(c.longest_s for c in counts.values()), 2),
         "kills": killed["kills"], "byte_identical": killed["byte_identical"], "seed": args.seed,
         "real_data": bool(args.data and (args.data / "mp4").is_dir()), "wall_s": round(time.monotonic() - started, 1),
-        "command": "python benchmarks/ingest_faults.py" + (" --quick" if args.quick else ""),
+        "command": " ".join([
+            "python benchmarks/ingest_faults.py", *["--quick"] * args.quick, *["--data FOLDER"] * bool(args.data),
+            f"--seed {args.seed}",
+        ]),
         "by_kind": {kind: shown(c) for kind, c in counts.items()}, "killed": killed,
     }  # fmt: skip
     if args.table:
