@@ -2,13 +2,13 @@
 
 import csv
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roadcast.cli.console import progress, say
 from roadcast.cli.folders import world_folder
+from roadcast.cli.mp4 import write_video
 from roadcast.errors import UserError
 
 if TYPE_CHECKING:
@@ -129,25 +129,3 @@ def drive_by(session: "ModelSession", scene: int, seed: int, commands: list[dict
     for done, command in enumerate(commands, start=1):
         yield session.step(command)
         show("frames", done, len(commands))
-
-
-def write_video(path: Path, frames: Iterator, fps: float, enlarge: int) -> None:
-    """Write RGB uint8 frames as an MP4 that is either whole or absent."""
-    import cv2
-
-    beside, writer = path.with_name(f".{path.stem}.partial.mp4"), None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        for frame_HWC in frames:
-            large_HWC = cv2.resize(frame_HWC, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC)
-            if writer is None:
-                size = (large_HWC.shape[1], large_HWC.shape[0])
-                writer = cv2.VideoWriter(str(beside), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
-                if not writer.isOpened():
-                    raise UserError(f"{path}: no video can be written there; choose another place")
-            writer.write(cv2.cvtColor(large_HWC, cv2.COLOR_RGB2BGR))
-        assert writer is not None
-        writer.release()
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -1,10 +1,10 @@
 """`roadcast info`."""
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roadcast.cli.console import duration, say, show_facts, size
+from roadcast.cli.console import say, show_facts, size
+from roadcast.cli.data.info import tell_reel
 from roadcast.cli.folders import kind_of, parameter_counts
 from roadcast.errors import UserError
 from roadcast.presets import PRESETS, preset_config
@@ -17,7 +17,7 @@ def info(path: str, /) -> None:
     """Tell what a folder is: a reel, a run, a world; or what a preset makes.
 
     Examples:
-      roadcast info reels/mine       recordings, frames, splits, signals, storage
+      roadcast info reels/mine       what `roadcast data info` tells
       roadcast info runs/mine        networks, and how far each stage of the training is
       roadcast info small            the preset's networks and stages
 
@@ -38,37 +38,6 @@ def info(path: str, /) -> None:
         case _:
             what = "is no reel, run or world" if folder.exists() else "no such folder"
             raise UserError(f"{path}: {what}; give the folder of one, or a preset: {', '.join(PRESETS)}")
-
-
-def tell_reel(folder: Path) -> None:
-    """Print what a reel holds."""
-    import numpy as np
-
-    from roadcast.data.split import SPLITS
-    from roadcast.data.store import Reel
-
-    reel = Reel(folder)
-    stored = sum(shard["bytes"] for shard in reel.header["shards"].values())
-    raw = len(reel.index) * reel.height * reel.width * 3
-    recordings, frames = Counter(v.split for v in reel.videos), Counter()
-    for video in reel.videos:
-        frames[video.split] += video.frames
-    say(f"{folder}: a reel")
-    show_facts(
-        {
-            "recordings": f"{len(reel.videos)} from {', '.join(sorted({v.source for v in reel.videos})[:5])}",
-            "frames": f"{reel.frames} = {duration(reel.frames / reel.fps)} at {reel.fps:g} a second",
-            "pictures": f"{reel.height}x{reel.width} (height x width), cameras: {', '.join(reel.cameras)}",
-            "splits": "; ".join(f"{s} {recordings[s]} recordings, {frames[s]} frames" for s in SPLITS if recordings[s]),
-            "storage": f"{size(stored)}, {raw / stored:.1f} times smaller than raw RGB",
-            "fingerprint": reel.fingerprint,
-        }
-    )
-    say("signals (share of frames known, lowest and highest value)" if reel.signals else "signals: none")
-    for name, signal in reel.signals.items():
-        known = np.isfinite(signal.reshape(len(signal), -1)).all(axis=1)
-        span = f"{signal[known].min():.3g} to {signal[known].max():.3g}" if known.any() and signal.ndim == 1 else ""
-        say(f"  {name:<12}  {known.mean():>4.0%}  {span}".rstrip())
 
 
 def tell_run(folder: Path) -> None:

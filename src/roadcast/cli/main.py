@@ -21,8 +21,18 @@ COMMANDS = {
     "drive": "take the wheel, in the browser",
     "demo": "the whole road once, on a small built-in world, in about ten minutes",
     "info": "what a folder or a preset is",
+    "data": "look into a reel, check it, show it, divide and join reels",
 }
 """Every subcommand is the function of its name in the module of its name; only the one that is called is imported."""
+
+DATA_COMMANDS = {
+    "info": "what is in a reel: lengths, sensors, signals and how they are spread, storage",
+    "verify": "check every byte of a reel, and name what is damaged",
+    "show": "a contact sheet, or a video with all that is known drawn in",
+    "split": "divide the recordings of a reel into train, val and test anew",
+    "merge": "make one reel of several",
+}
+"""The subcommands of `roadcast data`, in the package of that name."""
 
 HELP = """usage: roadcast COMMAND ...
 
@@ -40,6 +50,22 @@ The whole road, in the order it is driven:
 `roadcast COMMAND --help` explains a command with examples; `roadcast --version` tells the version.
 `--debug` with any command, or ROADCAST_DEBUG=1, shows the traceback of an error.
 Exit codes: 0 done, 2 the command or its files must be changed, 130 interrupted, 1 a fault of roadcast's own."""
+
+DATA_HELP = """usage: roadcast data COMMAND ...
+
+Reels: what is in them, and what can be done with them.
+
+commands:
+{commands}
+
+Examples:
+  roadcast data info reels/mine --picture mine.png
+  roadcast data verify reels/mine
+  roadcast data show reels/mine --out mine.jpg
+  roadcast data split reels/mine --fractions 0.7 0.15 0.15
+  roadcast data merge reels/monday reels/tuesday --out reels/both
+
+`roadcast data COMMAND --help` explains a command."""
 
 
 def main() -> None:
@@ -74,26 +100,42 @@ def dispatch(arguments: list[str]) -> None:
     """Parse `arguments` and run the subcommand they name."""
     name, *rest = arguments or ["--help"]
     if name in ("-h", "--help"):
-        print(HELP.format(commands="\n".join(f"  {command:<10}{what}" for command, what in COMMANDS.items())))
+        print(HELP.format(commands=_listed(COMMANDS)))
         return
     if name == "--version":
         print(f"roadcast {roadcast.__version__}")
         return
-    if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, 1)
-        raise UserError(
-            f"{name!r} is no command; "
-            + (f"did you mean {near[0]}?" if near else f"choose one of {', '.join(COMMANDS)}")
-        )
+    _check_known(name, COMMANDS)
+    if name == "data":
+        name, *rest = rest or ["--help"]
+        if name in ("-h", "--help"):
+            print(DATA_HELP.format(commands=_listed(DATA_COMMANDS)))
+            sys.exit(DONE)
+        _check_known(name, DATA_COMMANDS)
+        name = f"data {name}"
     try:
         import rich  # noqa: F401
         import tyro
     except ImportError as error:
         raise UserError(f"the command line needs {error.name}; install it with: pip install 'roadcast[cli]'") from None
-    command = getattr(importlib.import_module(f"roadcast.cli.{name}"), name)
+    module = importlib.import_module(f"roadcast.cli.{name.replace(' ', '.')}")
+    command = getattr(module, name.rpartition(" ")[2])
     description = (inspect.getdoc(command) or "").partition("\nArgs:")[0]
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
     tyro.cli(command, prog=f"roadcast {name}", description=description, args=rest, config=config)
+
+
+def _listed(commands: dict[str, str]) -> str:
+    return "\n".join(f"  {command:<10}{what}" for command, what in commands.items())
+
+
+def _check_known(name: str, commands: dict[str, str]) -> None:
+    if name not in commands:
+        near = difflib.get_close_matches(name, commands, 1)
+        raise UserError(
+            f"{name!r} is no command; "
+            + (f"did you mean {near[0]}?" if near else f"choose one of {', '.join(commands)}")
+        )
 
 
 def _complain(message: str, code: int, debug: bool) -> int:
