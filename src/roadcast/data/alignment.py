@@ -247,7 +247,7 @@ def _stretch(reel: Reel, video: Video, first: int, length: int, command: str, ca
         for name in (command, "speed")
         if name in reel.signals
     }
-    t_ns = np.array(reel.t_ns[first:last])
+    t_ns = np.array(reel.index["t_ns"][camera :: len(reel.cameras)][first:last])
     motion = image_motion(t_ns, (reel.read(frame, camera) for frame in range(first, last)))
     return Stretch(t_ns, motion, _turning(command, own))
 

@@ -64,6 +64,8 @@ def test_logs_are_si_and_positive_left(recording):
     assert signals["steer"].values == pytest.approx(0.1) and signals["speed"].values == pytest.approx(10)
     np.testing.assert_allclose(signals["angular_velocity"].values[5], [0, 0, 0.2], atol=1e-3)
     assert signals["yaw_rate"].values == pytest.approx(0.2, abs=1e-3)
+    assert signals["curvature"].values == pytest.approx(0.02, abs=1e-4)
+    assert signals["acceleration"].values == pytest.approx(1.5, abs=0.05)
     np.testing.assert_allclose(signals["linear_acceleration"].values[5], [1.5, 0, 0], atol=0.05)  # gravity is taken off
     np.testing.assert_allclose(signals["gps"].values[0], [37.3, -121.9, 30], rtol=1e-6)
 
@@ -73,7 +75,9 @@ def test_a_log_that_is_missing_is_left_out(chunk, tmp_path):
     for name in ("CAN", "GNSS"):
         shutil.rmtree(segment / "processed_log" / name)
     (recording,) = CommaSource(tmp_path).recordings()
-    assert set(recording.signals) == {"ego_pose", "velocity", "angular_velocity", "yaw_rate", "linear_acceleration"}
+    assert set(recording.signals) == {
+        "ego_pose", "velocity", "angular_velocity", "yaw_rate", "curvature", "linear_acceleration", "acceleration",
+    }  # fmt: skip
 
 
 def test_a_film_that_gives_fewer_frames_than_it_should_is_refused(tmp_path):

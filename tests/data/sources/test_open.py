@@ -163,3 +163,16 @@ def test_what_holds_nothing_is_told_with_what_could_be(here):
     (here / "notes.txt").write_text("x")
     with pytest.raises(UserError, match=r"notes.txt: is of no known format; give"):
         open_source(here / "notes.txt")
+
+
+def test_one_of_several_that_cannot_be_read_is_rejected_alone(here):
+    for name in ("a", "b"):
+        made.write_lerobot_2(here / "sets" / name)
+    (here / "sets" / "a" / "meta" / "info.json").write_text("{")
+    broken, *whole = open_source(here / "sets").recordings()
+    assert broken.name == "a" and len(whole) == 2
+    with pytest.raises(UserError, match=r"a/meta/info\.json"):
+        next(iter(broken.frames()))
+    (here / "sets" / "b" / "meta" / "info.json").write_text("{")
+    with pytest.raises(UserError, match=r"a/meta/info\.json"):
+        open_source(here / "sets")

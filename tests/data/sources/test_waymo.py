@@ -46,6 +46,7 @@ def test_motion_is_the_vehicles_own(recording):
     np.testing.assert_allclose(signals["angular_velocity"].values, [[0.1, 0, 0.2]] * 4, atol=1e-6)
     np.testing.assert_allclose(signals["speed"].values, made.SPEED, atol=1e-5)
     np.testing.assert_allclose(signals["yaw_rate"].values, 0.2, atol=1e-6)
+    np.testing.assert_allclose(signals["curvature"].values, 0.2 / made.SPEED, atol=1e-6)
     pose = signals["ego_pose"].values
     np.testing.assert_allclose(pose[:, :3], [[0, 0.8 * n, 0] for n in range(4)], atol=1e-4)
     np.testing.assert_allclose(pose[:, 3:], [[np.sqrt(0.5), 0, 0, np.sqrt(0.5)]] * 4, atol=1e-6)

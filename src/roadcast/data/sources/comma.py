@@ -9,6 +9,7 @@ import numpy as np
 from roadcast.data.decode import read_video
 from roadcast.data.geometry import matrix_of, pose_of
 from roadcast.data.sources.base import Recording, Signal, unreadable
+from roadcast.data.sources.motion import motion_signals, without_gravity
 from roadcast.errors import UserError
 
 RATE = 20.0
@@ -16,7 +17,6 @@ STEER_LOCK_DEG = 450.0
 """Taken for the turn of the wheel at which steer is 1; about the full lock of the Civic and the RAV4."""
 MOVING = 5.0
 """Above this speed in m/s the car is taken to go where it points, which tells how the camera is mounted."""
-GRAVITY = 9.81
 FLIP = np.diag([1.0, -1.0, -1.0])
 """From forward, right, down to forward, left, up; and back."""
 FROM_CAMERA = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
@@ -82,7 +82,7 @@ def _recording(name: str, segments: list[Path]) -> Recording:
     velocity = np.einsum("nji,nj->ni", turn, pose["velocities"]) @ FLIP
     mount = _mount(velocity)
     signals = _pose_signals(frame_ns, pose["positions"], turn, velocity, mount)
-    signals |= _log_signals(segments, mount, frame_ns, signals["ego_pose"])
+    signals |= _log_signals(segments, mount, signals)
 
     def frames() -> Iterator[tuple[int, np.ndarray | None]]:
         for segment in segments:
@@ -154,25 +154,24 @@ def _pose_signals(
     return {"ego_pose": Signal.of(frame_ns, pose_of(matrices)), "velocity": Signal.of(frame_ns, velocity @ mount.T)}
 
 
-def _log_signals(segments: list[Path], mount: np.ndarray, frame_ns: np.ndarray, pose: Signal) -> dict[str, Signal]:
-    """What the car and the device logged: a log that no segment has is left out."""
+def _log_signals(segments: list[Path], mount: np.ndarray, motion: dict[str, Signal]) -> dict[str, Signal]:
+    """What the car and the device logged, at times at which `motion` is known: a log that no segment has is left out."""
     signals: dict[str, Signal] = {}
     if (speed := _log(segments, "CAN/speed")) is not None:
         signals["speed"] = Signal.of(speed[0], speed[1].reshape(-1))
     if (angle := _log(segments, "CAN/steering_angle")) is not None:
         signals["steer"] = Signal.of(angle[0], np.clip(angle[1].reshape(-1) / STEER_LOCK_DEG, -1, 1))
     if (gyro := _log(segments, "IMU/gyro")) is not None:
-        turning = gyro[1] @ FLIP @ mount.T
-        signals["angular_velocity"] = Signal.of(gyro[0], turning)
-        signals["yaw_rate"] = Signal.of(gyro[0], turning[:, 2])
+        forward = motion["velocity"].at(gyro[0])
+        known = np.isfinite(forward).all(1)
+        felt = motion_signals(gyro[0][known], forward[known], (gyro[1] @ FLIP @ mount.T)[known])
+        signals |= {name: felt[name] for name in ("angular_velocity", "yaw_rate", "curvature") if name in felt}
     if (force := _log(segments, "IMU/accelerometer")) is not None:
-        inside = (force[0] >= frame_ns[0]) & (force[0] <= frame_ns[-1])
-        t_ns, felt = force[0][inside], force[1][inside] @ FLIP @ mount.T
-        w, x, y, z = pose.at(t_ns)[:, 3:].T
-        up = np.stack(
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], 1
-        )  # the world's up, along ego axes
-        signals["linear_acceleration"] = Signal.of(t_ns, felt - GRAVITY * up)
+        poses = motion["ego_pose"].at(force[0])
+        known = np.isfinite(poses).all(1)
+        pushed = without_gravity((force[1] @ FLIP @ mount.T)[known], matrix_of(poses[known]))
+        signals["linear_acceleration"] = Signal.of(force[0][known], pushed)
+        signals["acceleration"] = Signal.of(force[0][known], pushed[:, 0])
     for receiver in ("GNSS/live_gnss_ublox", "GNSS/live_gnss_qcom"):
         if "gps" not in signals and (fix := _log(segments, receiver)) is not None and len(fix[0]):
             signals["gps"] = Signal.of(fix[0], fix[1][:, [0, 1, 4]])

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from roadcast.data.actions import ACTIONS, SIGNALS
 from roadcast.data.decode import read_video
+from roadcast.data.pictures import decode_picture
 from roadcast.data.sources.base import Frames, Recording, Signal, unreadable
 from roadcast.errors import UserError
 from roadcast.optional import load_extra
@@ -28,11 +28,8 @@ V2 = ("2.0", "2.1")
 
 
 def is_lerobot(path: Path) -> bool:
-    """Whether `path` is a folder with meta/info.json of a LeRobot dataset."""
-    try:
-        return "codebase_version" in json.loads((path / "meta" / "info.json").read_text())
-    except (OSError, ValueError):
-        return False
+    """Whether `path` is a folder with meta/info.json, as LeRobot datasets are."""
+    return (path / "meta" / "info.json").is_file()
 
 
 class LeRobotSource:
@@ -236,5 +233,4 @@ def _is_depth(told: dict[str, Any]) -> bool:
 
 def _decode(cell: Any) -> np.ndarray | None:
     data = cell.get("bytes") if isinstance(cell, dict) else cell
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return decode_picture(data) if data else None

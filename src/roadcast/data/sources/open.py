@@ -10,11 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from roadcast.data.sources.base import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Recording, Source
+from roadcast.data.guard import faults_told
+from roadcast.data.heartbeat import beat
+from roadcast.data.sources.base import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Recording, Source, unreadable
+from roadcast.data.sources.carla import CarlaSource, is_carla
 from roadcast.data.sources.comma import CommaSource, is_comma
 from roadcast.data.sources.donkey import DonkeySource, is_tub
 from roadcast.data.sources.images import ImageSource
+from roadcast.data.sources.kitti import KittiSource, is_kitti
 from roadcast.data.sources.lerobot import LeRobotSource, is_lerobot
+from roadcast.data.sources.nuscenes import NuScenesSource, is_nuscenes
+from roadcast.data.sources.radiate import RadiateSource, is_radiate
 from roadcast.data.sources.toyroad import ToyroadSource
 from roadcast.data.sources.video import VideoSource
 from roadcast.data.sources.waymo import WaymoSource, is_waymo
@@ -32,13 +38,17 @@ class Kind:
 
 def each(make: Callable[[Path], Source]) -> Callable[[list[Path]], Source]:
     """For a source of one path: the source of some."""
-    return lambda paths: make(paths[0]) if len(paths) == 1 else Several([make(path) for path in paths], paths)
+    return lambda paths: make(paths[0]) if len(paths) == 1 else Several(make, paths)
 
 
 KINDS: tuple[Kind, ...] = (
     Kind("a LeRobot dataset (meta/info.json)", is_lerobot, each(LeRobotSource)),
     Kind("Waymo perception (.tfrecord, or tables in camera_image/ ...)", is_waymo, each(WaymoSource)),
     Kind("comma2k19 segments, routes or chunks (processed_log/)", is_comma, each(CommaSource)),
+    Kind("nuScenes tables (v1.0-*/)", is_nuscenes, each(NuScenesSource)),
+    Kind("KITTI raw drives (image_02/, oxts/, velodyne_points/)", is_kitti, each(KittiSource)),
+    Kind("RADIATE sequences (zed_left.txt, Navtech_Cartesian.txt)", is_radiate, each(RadiateSource)),
+    Kind("CARLA routes (rgb*/ and measurements/, or a CSV of frame, steer, throttle)", is_carla, each(CarlaSource)),
     Kind("a donkeycar v2 tub (folder with manifest.json, .tar or .tar.gz)", is_tub, DonkeySource),
 )
 """In the order they are tried. Plain videos and images come after all of these, as many of these hold some."""
@@ -88,28 +98,47 @@ def open_source(
 
 
 class Several:
-    """Sources of one kind as one, in the order given; a name that comes twice is led by its folder's.
+    """Sources of one kind as one, in the order of their paths; a name that comes twice is led by its folder's.
 
-    Raises `UserError` if they differ in their cameras.
+    One that cannot be read stands there as a recording that is rejected. Raises `UserError` if they differ in their cameras,
+    or if none can be read.
     """
 
-    def __init__(self, sources: Sequence[Source], paths: Sequence[Path]):
-        self.sources, self.paths = list(sources), list(paths)
-        self.cameras: tuple[str, ...] = sources[0].cameras
-        for source, path in zip(sources, paths, strict=True):
+    def __init__(self, make: Callable[[Path], Source], paths: Sequence[Path]):
+        self.parts: list[tuple[Path, Source | UserError]] = []
+        for path in paths:
+            try:
+                with faults_told(path):
+                    self.parts.append((path, make(path)))
+            except UserError as error:
+                self.parts.append((path, error))
+        whole = [(path, source) for path, source in self.parts if not isinstance(source, UserError)]
+        if not whole:
+            raise next(error for _, error in self.parts if isinstance(error, UserError))
+        first, self.cameras = whole[0][0], whole[0][1].cameras
+        for path, source in whole:
             if source.cameras != self.cameras:
                 raise UserError(
-                    f"{path}: has cameras {', '.join(source.cameras)}, but {paths[0]} has {', '.join(self.cameras)}; ingest them apart"
+                    f"{path}: has cameras {', '.join(source.cameras)}, but {first} has {', '.join(self.cameras)}; ingest them apart"
                 )
 
     def recordings(self) -> Iterator[Recording]:
-        found = [
-            (path, recording) for source, path in zip(self.sources, self.paths) for recording in source.recordings()
-        ]
+        found = [(path, recording) for path, source in self.parts for recording in _listed(path, source)]
         times = Counter(recording.name for _, recording in found)
         for path, recording in found:
             name = recording.name
             yield recording if times[name] == 1 else replace(recording, name=f"{path.name}_{name}")
+
+
+def _listed(path: Path, source: Source | UserError) -> list[Recording]:
+    if isinstance(source, UserError):
+        return [unreadable(path.name, path.name, source)]
+    try:
+        with faults_told(path):
+            beat()
+            return list(source.recordings())
+    except UserError as error:
+        return [unreadable(path.name, path.name, error)]
 
 
 def _no_use(what: str, **options: Any) -> None:

@@ -1,18 +1,12 @@
-"""Pictures of cameras that fire apart: reading one, and matching those of one moment."""
+"""Pictures of cameras that fire apart, matched to moments."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from roadcast.data.pictures import read_picture
 from roadcast.data.sources.base import Frames
-
-
-def read_picture(path: Path) -> np.ndarray | None:
-    """The picture in a file, RGB uint8 [H, W, 3]; None where it is missing or unreadable."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
-    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def nearest(t_ns: np.ndarray, at_ns: np.ndarray) -> np.ndarray:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
-from roadcast.data.geometry import inverse, matrix_of, moved, pose_of
+from roadcast.data.geometry import inverse, matrix_of, moved
+from roadcast.data.pictures import decode_picture
 from roadcast.data.sources.base import Images, Signal, Times
+from roadcast.data.sources.motion import motion_signals, near_origin
 
 CAMERAS = {1: "front", 2: "front_left", 3: "front_right", 4: "side_left", 5: "side_right"}
 LIDARS = {1: "lidar_top", 2: "lidar_front", 3: "lidar_side_left", 4: "lidar_side_right", 5: "lidar_rear"}
@@ -44,19 +45,11 @@ def signals_of(t_ns: np.ndarray, poses: np.ndarray, velocity: np.ndarray, turnin
 
     The world's origin is moved to the first pose, so that float32 holds millimetres.
     """
-    poses = poses.astype(np.float64)
-    first = np.argmin(t_ns)
-    near = poses.copy()
-    near[:, :3, 3] -= poses[first, :3, 3]
+    order = np.argsort(t_ns, kind="stable")
+    t_ns, poses = t_ns[order], poses[order].astype(np.float64)
     to_ego = poses[:, :3, :3].swapaxes(1, 2)
-    velocity, turning = (np.einsum("nij,nj->ni", to_ego, v) for v in (velocity, turning))
-    return {
-        "ego_pose": Signal.of(t_ns, pose_of(near)),
-        "velocity": Signal.of(t_ns, velocity),
-        "angular_velocity": Signal.of(t_ns, turning),
-        "speed": Signal.of(t_ns, velocity[:, 0]),
-        "yaw_rate": Signal.of(t_ns, turning[:, 2]),
-    }
+    velocity, turning = (np.einsum("nij,nj->ni", to_ego, along[order]) for along in (velocity, turning))
+    return {"ego_pose": Signal.of(t_ns, near_origin(poses)), **motion_signals(t_ns, velocity, turning)}
 
 
 def points_of(
@@ -102,8 +95,7 @@ def moment_of(
 
 
 def _decode(jpeg: bytes | memoryview | None) -> np.ndarray | None:
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
-    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return decode_picture(bytes(jpeg)) if jpeg else None
 
 
 def _pose_of_angles(pose: np.ndarray) -> np.ndarray:
