@@ -41,9 +41,12 @@ class LeRobotSource:
 
     def __init__(self, path: Path):
         self.path = path
-        self.info = json.loads((path / "meta" / "info.json").read_text())
         self.parquet = load_extra("parquet", "reading LeRobot datasets")
-        version = str(self.info["codebase_version"]).removeprefix("v")
+        try:
+            self.info = json.loads((path / "meta" / "info.json").read_text())
+            version = str(self.info["codebase_version"]).removeprefix("v")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}/meta/info.json: cannot be read ({error!r}); restore it from the dataset") from None
         if not version.startswith((*V3, *V2)):
             raise UserError(
                 f"{path}/meta/info.json: codebase_version = {version}, but 2.0, 2.1 and 3.x are read; convert it with LeRobot's tools"
