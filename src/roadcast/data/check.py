@@ -46,8 +46,8 @@ def _reading_fault(reel: Reel, name: str, number: int) -> str | None:
     sensor = reel.sensors[name]
     try:
         decode_reading(sensor.kind, sensor.fields, sensor.raw(number))
-    except (AssertionError, ValueError) as error:
-        return f"{reel.path}: reading {number} of sensor {name!r}: cannot be decoded ({error})"
+    except (AssertionError, ValueError):
+        return f"{reel.path}: reading {number} of sensor {name!r}: cannot be decoded"
     return None
 
 

@@ -136,8 +136,8 @@ def _tell_sensors(reel: "Reel") -> None:
             sensor.t_ns[rows.start : rows.stop] for rows in map(sensor.of, range(len(reel.videos))) if len(rows) > 1
         ]
         steps = np.concatenate([np.diff(span) for span in spans]) if spans else np.zeros(0)
-        rate = f"{1e9 / np.median(steps):.1f} a second" if len(steps) else "alone"
-        told = f"{sensor.kind}, {len(sensor)} readings, {rate}, {size(int(sensor.index['length'].sum(dtype=np.int64)))}"
+        rate = f", {1e9 / np.median(steps):.1f} a second" if len(steps) else ""
+        told = f"{sensor.kind}, {len(sensor)} readings{rate}, {size(int(sensor.index['length'].sum(dtype=np.int64)))}"
         columns = f"; {' '.join(sensor.fields)}" if sensor.fields else ""
         classes = f"; classes {', '.join(sensor.classes)}" if sensor.classes else ""
         say(f"  {name:<12}  {told}{columns}{classes}")

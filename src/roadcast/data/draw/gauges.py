@@ -37,7 +37,7 @@ def _told(name: str, value: float) -> str:
     if not math.isfinite(value):
         return "unknown"
     if name == "speed":
-        return f"{value:.1f} m/s  {3.6 * value:.0f} km/h"
+        return f"{round(value, 1) + 0.0:.1f} m/s  {round(3.6 * value) + 0:d} km/h"
     return f"{value:+.4f}" if name == "curvature" else f"{value:+.2f}"
 
 
