@@ -27,6 +27,12 @@ def copy(reel, tmp_path) -> Path:
     return shutil.copytree(reel, tmp_path / "copy")
 
 
+def picture(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    assert image is not None
+    return image
+
+
 def told(capsys, *arguments) -> str:
     """What a command that succeeds prints."""
     capsys.readouterr()
@@ -40,7 +46,7 @@ def test_help_names_every_command_and_a_slip_is_corrected(capsys, refused):
             run(["data", *arguments])
         out = capsys.readouterr().out
         assert left.value.code == 0 and all(f"\n  {name} " in out for name in DATA_COMMANDS)
-    assert "did you mean verify?" in refused(["data", "verfy"])
+    assert "did you mean split?" in refused(["data", "spli"])
 
 
 def test_info_tells_lengths_sensors_signals_storage_and_where_it_came_from(sensed, capsys):
@@ -72,7 +78,7 @@ def test_info_of_a_folder_is_the_same_telling(reel, capsys):
 
 def test_info_draws_histograms(sensed, tmp_path, capsys, refused):
     told(capsys, "info", sensed, "--picture", tmp_path / "signals.png")
-    assert cv2.imread(str(tmp_path / "signals.png")).shape[1] > 1000
+    assert picture(tmp_path / "signals.png").shape[1] > 1000
     assert "give a name that ends so" in refused(["data", "info", sensed, "--picture", tmp_path / "signals.bmp"])
 
 
@@ -115,7 +121,7 @@ def test_verify_notes_pictures_that_splits_share_and_still_passes(tmp_path, caps
 def test_show_writes_sheets_moments_and_videos(sensed, tmp_path, capsys):
     for name in ("sheet.png", "sheet.jpg"):
         told(capsys, "show", sensed, "--out", tmp_path / name)
-        assert cv2.imread(str(tmp_path / name)).shape[1] > 1400
+        assert picture(tmp_path / name).shape[1] > 1400
     recording = Reel(sensed).videos[1].name
     told(capsys, "show", sensed, "--recording", recording, "--out", tmp_path / "one.png")
     told(capsys, "show", sensed, "--recording", recording, "--at", 0.2, "--out", tmp_path / "moment.png")
@@ -126,7 +132,7 @@ def test_show_writes_sheets_moments_and_videos(sensed, tmp_path, capsys):
     video = cv2.VideoCapture(str(tmp_path / "a.mp4"))
     assert (video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)) == (5, 20)
     good, frame = video.read()
-    assert good and frame.shape == cv2.imread(str(tmp_path / "moment.png")).shape
+    assert good and frame.shape == picture(tmp_path / "moment.png").shape
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "a.mp4",
         "moment.png",
@@ -178,3 +184,11 @@ def test_merge_refuses_reels_that_do_not_go_together(reel, sensed, tmp_path, ref
     assert "has sensors" in refused(["data", "merge", reel, sensed, "--out", tmp_path / "both"])
     assert "has a recording" in refused(["data", "merge", reel, reel, "--out", tmp_path / "both"])
     assert not list(tmp_path.iterdir())
+
+
+def test_export_writes_a_dataset_that_ingest_reads(sensed, tmp_path, capsys):
+    assert run(["data", "export", str(sensed), str(tmp_path / "lerobot")]) == 0
+    again = tmp_path / "again"
+    size = ["--height", "32", "--width", "64", "--min-seconds", "0"]
+    assert run(["ingest", str(tmp_path / "lerobot"), str(again), *size]) == 0
+    assert Reel(again).frames == Reel(sensed).frames
