@@ -7,6 +7,7 @@ from roadcast.errors import UserError
 
 EXTRAS = {
     "pyav": ("av", "video"),
+    "video_writer": ("av", "video"),
     "torchcodec": ("torchcodec", "torchcodec"),
     "turbojpeg": ("simplejpeg", "fast"),
     "parquet": ("pyarrow", "tables"),

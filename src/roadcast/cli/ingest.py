@@ -45,7 +45,8 @@ def ingest(
     are divided into train, val and test. A killed ingest goes on when the same command is given again.
 
     Args:
-        source: A video, a folder of videos or of images, a donkeycar tub (folder or .tar.gz), or toyroad:name=value,...
+        source: A video, a folder of videos or of images, a data set (nuScenes, Waymo, KITTI raw, comma2k19, CARLA, LeRobot,
+            RADIATE, donkeycar tubs), toyroad:name=value,..., or a source of your own, module:Class:name=value,...
         out: Folder of the new reel.
         preset: Takes height, width and fps from this preset where they are not given: tiny, small, base, large.
         height: Pixels; a multiple of the tokenizer's stride (16 in every preset but large: 32).

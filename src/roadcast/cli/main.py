@@ -31,6 +31,7 @@ DATA_COMMANDS = {
     "show": "a contact sheet, or a video with all that is known drawn in",
     "split": "divide the recordings of a reel into train, val and test anew",
     "merge": "make one reel of several",
+    "export": "write a reel as a LeRobot dataset",
 }
 """The subcommands of `roadcast data`, in the package of that name."""
 

@@ -11,7 +11,7 @@ from roadcast.data.export import export_lerobot
 from roadcast.data.sources.lerobot import LeRobotSource, is_lerobot
 from roadcast.data.store import Reel
 from roadcast.errors import UserError
-from roadcast.optional import EXTRAS, load_extra
+from roadcast.optional import load_extra
 
 pytest.importorskip("av")
 pytest.importorskip("pyarrow")
@@ -20,7 +20,6 @@ pytest.importorskip("pyarrow")
 @pytest.fixture(scope="module")
 def exported(toy_reel, tmp_path_factory):
     """The toy reel as a LeRobot dataset."""
-    EXTRAS.setdefault("video_writer", ("av", "video"))
     return export_lerobot(toy_reel, tmp_path_factory.mktemp("lerobot") / "toy", crf=10)
 
 
@@ -109,7 +108,6 @@ def test_the_layout_is_that_of_version_3(toy_reel, exported):
 
 
 def test_films_and_tables_are_split_at_episodes(toy_reel, tmp_path, monkeypatch):
-    monkeypatch.setitem(EXTRAS, "video_writer", ("av", "video"))
     monkeypatch.setattr("roadcast.data.export.VIDEO_MB", 0.0001)
     monkeypatch.setattr("roadcast.data.export.DATA_MB", 0.02)
     out = export_lerobot(toy_reel, tmp_path / "out", crf=30)
@@ -176,7 +174,6 @@ def test_an_episode_that_lacks_rows_is_refused_alone(tmp_path):
 
 
 def test_what_cannot_be_exported_is_told(toy_reel, pristine, tmp_path, monkeypatch):
-    monkeypatch.setitem(EXTRAS, "video_writer", ("av", "video"))
     with pytest.raises(UserError, match="is there already"):
         export_lerobot(toy_reel, tmp_path)
     with pytest.raises(UserError, match="crf = 60"):
