@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from roadcast.data.draw import in_picture
+from roadcast.data.draw.canvas import ORANGE
 from roadcast.data.draw.overlay import Overlay
 from roadcast.data.geometry import inverse, moved, project
 from roadcast.data.sources.base import Sensor
@@ -83,10 +84,18 @@ def test_what_is_not_there_is_left_out(tmp_path, sensed, drawn):
         return dataclasses.replace(recording, signals=signals, calibration=None)
 
     alone = write(tmp_path / "alone", "", change=bare)
-    unplaced = write(tmp_path / "unplaced", "lidar", change=bare)
-    images = [Overlay(reel, 0).draw(3) for reel in (alone, unplaced, sensed)]
+    uncalibrated = write(tmp_path / "uncalibrated", "lidar", change=bare)
+    images = [Overlay(reel, 0).draw(3) for reel in (alone, uncalibrated, sensed)]
     assert len(drawn) == 2
     assert images[0].shape[1] < images[1].shape[1] < images[2].shape[1]
+
+
+def test_a_sensor_whose_place_is_not_known_is_not_drawn_into_the_picture(tmp_path, drawn):
+    def unplaced(recording):
+        return dataclasses.replace(recording, calibration={"front": recording.calibration["front"]})
+
+    Overlay(write(tmp_path / "reel", "lidar", change=unplaced), 0).draw(3)
+    assert not drawn
 
 
 def test_boxes_are_drawn_in_the_picture_and_from_above(tmp_path):
@@ -100,11 +109,9 @@ def test_boxes_are_drawn_in_the_picture_and_from_above(tmp_path):
     without = write(tmp_path / "without", "")
     a, b = Overlay(reel, 0).draw(3), Overlay(without, 0).draw(3)
     assert a.shape == b.shape
-    changed = np.argwhere((np.abs(a.astype(int) - b) > 40).any(2))
-    in_camera = changed[changed[:, 1] < 808]
-    above = changed[changed[:, 1] >= 816]
-    assert len(in_camera) > 100 and len(above) > 50
-    assert abs(in_camera[:, 1].mean() - 408) < 60
+    changed = np.argwhere((np.abs(a.astype(int) - b) > 40).any(2)[:, :808])
+    assert len(changed) > 100 and abs(changed[:, 1].mean() - 408) < 60
+    assert (a[:408, 816:] == ORANGE).all(2).sum() > 30 and not (b[:408, 816:] == ORANGE).all(2).any()
 
 
 def test_gauges_leave_an_unknown_value_unknown(sensed):
