@@ -107,15 +107,17 @@ def test_verify_names_each_damage_and_exits_with_2(copy, capsys):
 def test_verify_notes_pictures_that_splits_share_and_still_passes(tmp_path, capsys):
     source = tmp_path / "film.mp4"
     film = cv2.VideoWriter(str(source), cv2.VideoWriter.fourcc(*"mp4v"), 20, (64, 32))
+    scene = cv2.resize(np.random.default_rng(0).integers(0, 255, (8, 48, 3), np.uint8), (384, 32))
     for n in range(30):
-        film.write(np.full((32, 64, 3), 8 * n, np.uint8))
+        film.write(np.ascontiguousarray(scene[:, 10 * n : 10 * n + 64]))
     film.release()
     for name in ("a", "b", "c"):
         (tmp_path / "films").mkdir(exist_ok=True)
         shutil.copy(source, tmp_path / "films" / f"{name}.mp4")
     made = ["ingest", tmp_path / "films", tmp_path / "leaky", "--height", 32, "--width", 64, "--min-seconds", 0]
     assert run(list(map(str, made))) == 0
-    assert "of val and test are in train too" in told(capsys, "verify", tmp_path / "leaky")
+    (note,) = [line for line in told(capsys, "verify", tmp_path / "leaky").splitlines() if line.startswith("note: ")]
+    assert "60 of 60 pictures of val and test" in note and "train" in note
 
 
 def test_show_writes_sheets_moments_and_videos(sensed, tmp_path, capsys):
@@ -192,3 +194,23 @@ def test_export_writes_a_dataset_that_ingest_reads(sensed, tmp_path, capsys):
     size = ["--height", "32", "--width", "64", "--min-seconds", "0"]
     assert run(["ingest", str(tmp_path / "lerobot"), str(again), *size]) == 0
     assert Reel(again).frames == Reel(sensed).frames
+
+
+def test_split_keeps_recordings_that_share_pictures_together(tmp_path, capsys):
+    from roadcast.data.writer import ReelWriter
+
+    with ReelWriter(tmp_path / "reel", **make.SHAPE) as writer:
+        for n in range(8):
+            chance = np.random.default_rng(n // 2)
+            pictures = [cv2.resize(chance.integers(0, 255, (6, 8, 3), np.uint8), (64, 48)) for _ in range(6)]
+            recording = make.recording(f"r{n}", 6)
+            recording.frames = lambda pictures=pictures: ((k * 50_000_000, p) for k, p in enumerate(pictures))
+            writer.add(recording)
+    told(capsys, "split", tmp_path / "reel", "--keep-copies-together")
+    splits = [video.split for video in Reel(tmp_path / "reel").videos]
+    assert splits[::2] == splits[1::2] and set(splits) == {"train", "val", "test"}
+
+
+def test_split_by_place_wants_places_apart(sensed, tmp_path, refused):
+    copy = shutil.copytree(sensed, tmp_path / "copy")
+    refused("split", copy, "--by", "place", why="only 1 groups")
