@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from roadcast.cli.main import DATA_COMMANDS, run
+from roadcast.data.sources.base import Recording
 from roadcast.data.store import Reel
+from roadcast.data.writer import ReelWriter
 
 SENSED = "toyroad:recordings=3,frames=12,weather=clear,height=32,width=64,sensors=lidar+depth"
 
@@ -197,15 +199,12 @@ def test_export_writes_a_dataset_that_ingest_reads(sensed, tmp_path, capsys):
 
 
 def test_split_keeps_recordings_that_share_pictures_together(tmp_path, capsys):
-    from roadcast.data.writer import ReelWriter
-
-    with ReelWriter(tmp_path / "reel", **make.SHAPE) as writer:
+    with ReelWriter(tmp_path / "reel", fps=20, height=48, width=64) as writer:
         for n in range(8):
             chance = np.random.default_rng(n // 2)
             pictures = [cv2.resize(chance.integers(0, 255, (6, 8, 3), np.uint8), (64, 48)) for _ in range(6)]
-            recording = make.recording(f"r{n}", 6)
-            recording.frames = lambda pictures=pictures: ((k * 50_000_000, p) for k, p in enumerate(pictures))
-            writer.add(recording)
+            frames = [(k * 50_000_000, picture) for k, picture in enumerate(pictures)]
+            writer.add(Recording(f"r{n}", "made", lambda frames=frames: iter(frames), {}))
     told(capsys, "split", tmp_path / "reel", "--keep-copies-together")
     splits = [video.split for video in Reel(tmp_path / "reel").videos]
     assert splits[::2] == splits[1::2] and set(splits) == {"train", "val", "test"}
@@ -213,4 +212,4 @@ def test_split_keeps_recordings_that_share_pictures_together(tmp_path, capsys):
 
 def test_split_by_place_wants_places_apart(sensed, tmp_path, refused):
     copy = shutil.copytree(sensed, tmp_path / "copy")
-    refused("split", copy, "--by", "place", why="only 1 groups")
+    assert "form only 1 groups" in refused(["data", "split", copy, "--by", "place"])

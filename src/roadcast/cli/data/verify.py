@@ -50,11 +50,12 @@ def _undecodable(reel: "Reel") -> list[str]:
 
 
 def _notes(reel: "Reel") -> list[str]:
+    from roadcast.data import join, leakage
     from roadcast.data.alignment import TURNING, latency, reel_stretches, sign_warnings
-    from roadcast.data.join import leaks
     from roadcast.data.tables import load_tables
 
-    leak = leaks(load_tables(reel.path, reel.header))
+    exact = join.leaks(load_tables(reel.path, reel.header))
+    leak = exact or leakage.leak_warning(reel, leakage.leaks(reel))
     notes = [f"note: {leak}"] if leak else []
     for command in [name for name in TURNING if name in reel.signals][:1]:
         stretches = reel_stretches(reel, command)
