@@ -291,4 +291,5 @@ def test_sensors_are_chosen_by_name(tmp_path):
     ingest(source, tmp_path / "one", **options, sensors=("lidar", "sonar"))
     ingest(source, tmp_path / "none", **options, sensors=())
     assert [set(Reel(tmp_path / n).sensors) for n in ("all", "one", "none")] == [{"lidar", "depth"}, {"lidar"}, set()]
+    assert "to_ego" in Reel(tmp_path / "one").videos[0].calibration["lidar"]
     assert "has no sensor 'sonar'; it has" in Reel(tmp_path / "one").header["report"]["warnings"][0]

@@ -1,5 +1,6 @@
 """Pictures of any size brought to the reel's, and their calibration with them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
@@ -30,16 +31,22 @@ def fit(image: np.ndarray, height: int, width: int, crop: str) -> np.ndarray:
 
 
 def fit_calibration(
-    calibration: dict[str, Any] | None, sizes: dict[str, tuple[int, int]], height: int, width: int, crop: str
+    calibration: dict[str, Any] | None,
+    sizes: dict[str, tuple[int, int]],
+    height: int,
+    width: int,
+    crop: str,
+    sensors: Iterable[str] = (),
 ) -> dict[str, Any] | None:
     """`calibration` of the cameras in `sizes`, with intrinsics in the pixels of a picture that was `fit` to height x width.
 
     sizes     (height, width) of each camera's pictures before
+    sensors   others whose calibration is kept as it is
     With a scale s and a crop that begins at c, a pixel u goes to s * (u + 0.5 - c) - 0.5: centres are at whole numbers.
     """
     if calibration is None:
         return None
-    fitted = {}
+    fitted = {name: calibration[name] for name in sensors if name in calibration}
     for name, size in sizes.items():
         if (entry := calibration.get(name)) is None:
             continue

@@ -151,7 +151,9 @@ class Taker:
                 dropped.update({SHORT: count, SHORT_RECORDINGS: 1})
                 continue
             sizes_by_camera = dict(zip(plan.cameras, sizes, strict=True))
-            calibration = fit_calibration(recording.calibration, sizes_by_camera, plan.height, plan.width, plan.crop)
+            calibration = fit_calibration(
+                recording.calibration, sizes_by_camera, plan.height, plan.width, plan.crop, recording.sensors
+            )
             piece.end(calibration, max_gap * 1e9)
             total, repeats = total + count, repeats + run_repeats
         if times:
