@@ -138,7 +138,7 @@ def sheet(frames_FHWC: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few rounds")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -152,7 +152,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if options.sheet:
         taken = pictures(options.source, options.begin, options.every, 6, options.height, options.width)
-        cv2.imwrite(options.sheet, cv2.cvtColor(sheet(taken), cv2.COLOR_RGB2BGR))
+        cv2.imwrite(options.sheet, cv2.cvtColor(sheet(taken), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 70])
         return
     result = measure(3 if options.quick else 15, options.device)
     print(json.dumps(json.loads(json.dumps(result), parse_float=lambda x: round(float(x), 3))))

@@ -38,15 +38,15 @@ class Augment:
         """The clip with its pixels and labels changed, on its own device; the one given stays as it is.
 
         depth_BFVHW  depth of the clip's pictures in m, for fog; V is 1 where the clip has no views
-        Raises `UserError` for a clip of latents, which cannot be changed as pixels are, unless there is nothing to be done.
+        Raises `UserError` for a clip that holds latents, which cannot be changed as pixels are, unless there is nothing to be
+        done; and where several views are to be flipped of which `cameras` does not tell the sides.
         """
         if not (self.warps or self.paints):
             return clip
-        views_BFVHWC = clip.views_BFVHWC
-        if views_BFVHWC is None:
-            if clip.frames_BFHWC is None:
-                raise UserError("augment: these clips are latents; leave augment empty, or train on frames")
-            views_BFVHWC = clip.frames_BFHWC[:, :, None]
+        if clip.z_BTHWC is not None or clip.frames_BFHWC is None:
+            raise UserError("augment: these clips are latents; leave augment empty, or train on frames")
+        views_BFVHWC = clip.frames_BFHWC[:, :, None] if clip.views_BFVHWC is None else clip.views_BFVHWC
+        assert views_BFVHWC.dtype == torch.uint8, views_BFVHWC.dtype
         assert clip.key_B is not None, "a clip that was drawn has a key"
         key_B = clip.key_B.cpu().numpy()
         height, width = views_BFVHWC.shape[3:5]
@@ -63,11 +63,9 @@ class Augment:
                 pixels = _painted(part, pixels, shot, Chance(self.seed, key_B, part.name))
             views_BFVHWC = _interleaved(pixels)
         mirrored = torch.from_numpy(mirrored_B).to(device)[:, None, None]
-        changes: dict[str, Any] = {}
+        changes: dict[str, Any] = {"frames_BFHWC": views_BFVHWC[:, :, 0]}
         if clip.views_BFVHWC is not None:
             changes["views_BFVHWC"] = views_BFVHWC
-        if clip.frames_BFHWC is not None:
-            changes["frames_BFHWC"] = views_BFVHWC[:, :, 0]
         if mirrored_B.any():
             assert len(self.actions) == clip.actions_BFA.shape[-1], (self.actions, clip.actions_BFA.shape)
             turned = mirrored_actions(clip.actions_BFA, self.actions)
@@ -84,9 +82,9 @@ class Augment:
         return self._matrices(np.array([key], np.int64), height, width)[0]
 
     def calibration(self, key: int, calibration: dict[str, Any], height: int, width: int) -> dict[str, Any]:
-        """The cameras' calibration (as a recording has it) for the clip with this key, in the world its labels tell of.
+        """Calibration (a recording's, in the reel's pixels) for the clip with this key, in the world its labels tell of.
 
-        Where the clip is flipped that is the mirrored world, and a camera is the mirror image of its counterpart.
+        Where the clip is flipped that is the mirrored world, and a camera or sensor is the mirror image of its counterpart.
         """
         matrix = self.geometry(key, height, width)
         if np.linalg.det(matrix) < 0:

@@ -102,7 +102,7 @@ def register_augmentation(name: str) -> Callable[[type[Kind]], type[Kind]]:
 
 def build_augmentations(amounts: dict[str, float]) -> list[Augmentation]:
     """Those of `amounts` by name that do anything, in the order they act; `UserError` for an unknown name or amount."""
-    for name in amounts.keys() - AUGMENTATIONS.keys():
+    for name in sorted(amounts.keys() - AUGMENTATIONS.keys()):
         near = difflib.get_close_matches(name, AUGMENTATIONS, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(AUGMENTATIONS)}"
         raise UserError(f"augmentation {name!r} is unknown; {hint}")

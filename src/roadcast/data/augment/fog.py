@@ -8,7 +8,7 @@ from roadcast.data.augment.base import Paint, Shot, per_clip, register_augmentat
 from roadcast.data.augment.chance import Chance
 
 _FARTHEST, _STEP = 400.0, 0.25
-_CAMERA_HEIGHT, _ROOF_HEIGHT, _FOCAL, _UNSURE = 1.4, 8.0, 1.2, 0.04
+_CAMERA_HEIGHT, _ROOF_HEIGHT, _FOCAL, _UNSURE = 1.4, 12.0, 1.2, 0.1
 
 
 @register_augmentation("fog")
@@ -16,7 +16,7 @@ class Fog(Paint):
     """x' = t x + (1 - t) A with t = exp(-3 d / visibility), visibility 30 to 150 m (Koschmieder 1924; 5 % contrast is left at it).
 
     d is the depth where it is given. Otherwise it is guessed from the row: flat ground 1.4 m below the camera under the horizon,
-    things up to 8 m above it over the horizon, with a focal length of 1.2 heights.
+    things up to 12 m above it over the horizon, with a focal length of 1.2 heights.
     """
 
     phase = "scene"

@@ -45,7 +45,8 @@ def mirrored_calibration(calibration: dict[str, Any], matrix_33: np.ndarray) -> 
     """Calibration by camera in the mirrored world, whose pixels were moved by `matrix_33` (of negative determinant).
 
     A camera is its counterpart's mirror image: K' = M K S and T' = Y T S, with S = diag(-1, 1, 1) of its x and Y = diag(1, -1, 1)
-    of the ego's y. K' has positive focal lengths and T' is rigid again.
+    of the ego's y. K' has positive focal lengths and T' is rigid again. What has no intrinsics is a LiDAR or a radar, whose
+    readings are mirrored at its own y: S = Y.
     """
     cameras = tuple(calibration)
     out = {}
@@ -55,7 +56,8 @@ def mirrored_calibration(calibration: dict[str, Any], matrix_33: np.ndarray) -> 
             k = matrix_33 @ np.array(entry["intrinsics"], np.float64) @ np.diag((-1.0, 1, 1))
             entry["intrinsics"] = k.tolist()
         if "to_ego" in entry:
-            to_ego = np.diag((1.0, -1, 1, 1)) @ np.array(entry["to_ego"], np.float64) @ np.diag((-1.0, 1, 1, 1))
+            own = (-1.0, 1, 1, 1) if "intrinsics" in entry else (1.0, -1, 1, 1)
+            to_ego = np.diag((1.0, -1, 1, 1)) @ np.array(entry["to_ego"], np.float64) @ np.diag(own)
             entry["to_ego"] = to_ego.tolist()
         if len(entry.get("distortion", ())) > 3:
             distortion = list(entry["distortion"])

@@ -45,7 +45,7 @@ class Rain(Paint):
         passed = (t_ns_NF - t_ns_NF[:, :1]).double().mul_(1e-9)[:, :, None]
         total = None
         for number, distance in enumerate(_DISTANCES):
-            tile = torch.from_numpy(_sheets(height, width, number)).to(device)
+            tile = _sheets(height, width, number, device)
             rows, columns = tile.shape[1] - height, tile.shape[2] - width
             fall = _SPEED * _FOCAL * height / distance
             start = chance.uniform(f"start {number}", views, 2) * (rows, columns)
@@ -62,7 +62,7 @@ class Rain(Paint):
 
 
 @lru_cache(maxsize=12)
-def _sheets(height: int, width: int, number: int) -> np.ndarray:
+def _sheets(height: int, width: int, number: int, device: torch.device) -> Tensor:
     """Sheet `number` at every slant, uint8 [S, 3 H + H, W + W]: 3 H x W that repeats, with one more picture at its end."""
     distance = _DISTANCES[number]
     rng = np.random.default_rng([7, number])
@@ -80,4 +80,4 @@ def _sheets(height: int, width: int, number: int) -> np.ndarray:
                     points = np.rint(ends * (1 << _SHIFT)).astype(int).tolist()
                     cv2.line(sheet, points[0], points[1], int(255 * light), thick, cv2.LINE_AA, _SHIFT)
         sheet[_TALL * height :], sheet[:, width:] = sheet[:height], sheet[:, :width]
-    return sheets
+    return torch.from_numpy(sheets).to(device)
