@@ -369,7 +369,7 @@ def headline(found: dict[str, Any]) -> dict[str, Any]:
         **{name: None if r is None else round(statistics.median(r), 2) for name, r in measured.items()},
         "spread": {name: [round(min(r), 2), round(max(r), 2)] for name, r in measured.items() if r is not None},
         "quicker": ours.removeprefix("roadcast_"),
-        "ratio_720p_jpegs_to_film": round(speed("roadcast_720p", 0) / speed("roadcast_film", 0), 3),
+        "ratio_720p_jpegs_to_film": round(speed("roadcast_720p", 0) / max(speed("roadcast_film", 0), 1e-9), 3),
         "first_batch_s": {
             f"{s.name}, {s.workers} workers": round(t[0]["first_s"], 3)
             for s, t in turns.items()
@@ -393,7 +393,10 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="where what is made for the run is kept for the next")
     parser.add_argument("--table", type=Path, help="file for the tables")
     parser.add_argument("--rounds", type=int, help="turns of everyone (5, quick 2)")
+    parser.add_argument("--only", nargs="+", choices=sorted(CONTENDERS), help="leave out everyone else")
     args = parser.parse_args()
+    for name in set(CONTENDERS) - set(args.only or CONTENDERS):
+        del CONTENDERS[name]
     source = args.data or (SHARED_DATA if SHARED_DATA.is_dir() else None)
     rounds, seconds = args.rounds or (2 if args.quick else 5), 0.3 if args.quick else 1.5
     load = os.getloadavg()[0]
