@@ -19,7 +19,7 @@ import torch
 
 from roadcast.data.augment import AUGMENTATIONS, Augment
 from roadcast.data.clip import Clip
-from roadcast.data.fit import fit
+from roadcast.data.intake.fit import fit
 from roadcast.data.sources.open import open_source
 from roadcast.flow.world import World
 from roadcast.objectives import build_objective

@@ -41,10 +41,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from roadcast.data.decode import decoding, read_video
 from roadcast.data.ingest import ingest
-from roadcast.data.limits import Limits
-from roadcast.data.store import Reel
+from roadcast.data.intake.decode import decoding, read_video
+from roadcast.data.intake.limits import Limits
+from roadcast.data.reel.store import Reel
 from roadcast.errors import UserError
 from roadcast.optional import has_extra
 

@@ -63,10 +63,10 @@ from loading_rivals import (
 from loading_table import table, write
 from torch import Tensor
 
-from roadcast.data.loader import Batches, Kind
-from roadcast.data.reader import Reader
-from roadcast.data.sampler import Sampler
-from roadcast.data.store import Reel
+from roadcast.data.loading.loader import Batches, Kind
+from roadcast.data.loading.reader import Reader
+from roadcast.data.loading.sampler import Sampler
+from roadcast.data.reel.store import Reel
 
 FORK = multiprocessing.get_context("fork")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

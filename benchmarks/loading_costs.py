@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from loading_data import BATCH, FRAMES, HEIGHT, WIDTH
 
-from roadcast.data.prefetch import by_threads
-from roadcast.data.reader import Reader
-from roadcast.data.sampler import Sampler
-from roadcast.data.store import Reel
+from roadcast.data.loading.prefetch import by_threads
+from roadcast.data.loading.reader import Reader
+from roadcast.data.loading.sampler import Sampler
+from roadcast.data.reel.store import Reel
 
 STEPS = 8
 PICTURES = STEPS * BATCH * FRAMES

@@ -9,10 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from roadcast.data.fit import fit
+from roadcast.data.intake.fit import fit
+from roadcast.data.reel.store import Reel
+from roadcast.data.reel.writer import ReelWriter
 from roadcast.data.sources.base import Recording
-from roadcast.data.store import Reel
-from roadcast.data.writer import ReelWriter
 
 HEIGHT, WIDTH, FPS, QUALITY = 144, 256, 30, 95
 FRAMES, BATCH = 16, 4

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from roadcast.data.loader import Batches
-from roadcast.data.reader import Reader
-from roadcast.data.sampler import Sampler
-from roadcast.data.store import Reel
+from roadcast.data.loading.loader import Batches
+from roadcast.data.loading.reader import Reader
+from roadcast.data.loading.sampler import Sampler
+from roadcast.data.reel.store import Reel
 
 FORK = multiprocessing.get_context("fork")
 BATCHES = 20

@@ -22,7 +22,7 @@ from loading_data import BATCH, FRAMES, HEIGHT, WIDTH, Data, stored_clips
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from roadcast.data.store import Reel
+from roadcast.data.reel.store import Reel
 
 AHEAD = 4
 

@@ -17,18 +17,18 @@ from pathlib import Path
 
 import numpy as np
 
-from roadcast.data.layout import shard_name
+from roadcast.data.reel.layout import shard_name
+from roadcast.data.reel.store import Reel
+from roadcast.data.reel.tables import load_tables, write_header, write_tables
+from roadcast.data.reel.writer import ReelWriter
 from roadcast.data.sources.toyroad import ToyroadSource
-from roadcast.data.store import Reel
-from roadcast.data.tables import load_tables, write_header, write_tables
-from roadcast.data.writer import ReelWriter
 
 FRAMES_A_RECORDING = 1000
 
 OPEN = """
 import sys, time, json, resource
 import numpy as np
-from roadcast.data.store import Reel
+from roadcast.data.reel.store import Reel
 start = time.perf_counter()
 reel = Reel(sys.argv[1])
 opened = time.perf_counter()

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 
 from roadcast.config import override
-from roadcast.data.fit import fit
 from roadcast.data.ingest import ingest
-from roadcast.data.loader import read_clips
-from roadcast.data.sampler import ClipTable
+from roadcast.data.intake.fit import fit
+from roadcast.data.loading.loader import read_clips
+from roadcast.data.loading.sampler import ClipTable
+from roadcast.data.reel.store import Reel
 from roadcast.data.sources.base import VIDEO_SUFFIXES
 from roadcast.data.sources.open import open_source
-from roadcast.data.store import Reel
 from roadcast.errors import UserError
 from roadcast.flow.world import World
 from roadcast.presets import preset_config

@@ -26,18 +26,18 @@ import cv2
 import numpy as np
 
 from roadcast.data.clip import Clip
-from roadcast.data.loader import Clips
+from roadcast.data.loading.loader import Clips
+from roadcast.data.reel.store import Reel, Video
+from roadcast.data.reel.writer import ReelWriter
 from roadcast.data.sources.base import Recording
-from roadcast.data.store import Reel, Video
-from roadcast.data.streaming import Stream
-from roadcast.data.writer import ReelWriter
+from roadcast.data.streaming.stream import Stream
 
 BATCH, FRAMES, ACTIONS = 4, 16, ("steer",)
 
 HELD = """
 import sys
 from itertools import islice
-from roadcast.data.streaming import Stream
+from roadcast.data.streaming.stream import Stream
 
 def held():
     lines = dict(line.split(":", 1) for line in open("/proc/self/status"))

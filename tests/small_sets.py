@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from roadcast.data.tfrecord import masked_crc32c
+from roadcast.data.sources.tfrecord import masked_crc32c
 
 SEGMENT = "10023947602400723454_1120_000_1140_000"
 T0_US = 1_552_440_195_362_591

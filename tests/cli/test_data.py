@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from roadcast.cli.main import DATA_COMMANDS, run
+from roadcast.data.reel.store import Reel
+from roadcast.data.reel.writer import ReelWriter
 from roadcast.data.sources.base import Recording
-from roadcast.data.store import Reel
-from roadcast.data.writer import ReelWriter
 
 SENSED = "toyroad:recordings=3,frames=12,weather=clear,height=32,width=64,sensors=lidar+depth"
 

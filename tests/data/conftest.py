@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
+from roadcast.data.reel.store import Reel
+from roadcast.data.reel.writer import ReelWriter
 from roadcast.data.sources.base import Recording, Signal
-from roadcast.data.store import Reel
-from roadcast.data.writer import ReelWriter
 
 SHAPE = {"fps": 20.0, "height": 48, "width": 64}
 

@@ -15,9 +15,9 @@ import pytest
 import roadcast
 from roadcast.data import ingest as ingesting
 from roadcast.data.ingest import ingest
+from roadcast.data.intake.take import usual_gap
+from roadcast.data.reel.store import Reel
 from roadcast.data.sources import donkey
-from roadcast.data.store import Reel
-from roadcast.data.take import usual_gap
 from roadcast.errors import UserError
 
 SIZE = {"height": 32, "width": 64}
@@ -147,10 +147,12 @@ def test_signals_are_interpolated_and_unknown_outside_their_range(make, tmp_path
 
 SLOW = """
 import sys, time
-from roadcast.data import ingest, workers
+from roadcast.data import ingest
+from roadcast.data.intake import workers
 workers.BOOT = '''
 import time
-from roadcast.data import piece, worker
+from roadcast.data.reel import piece
+from roadcast.data.intake import worker
 put = piece.Piece.put
 def slow(*arguments):
     time.sleep(0.004)
@@ -293,3 +295,28 @@ def test_sensors_are_chosen_by_name(tmp_path):
     assert [set(Reel(tmp_path / n).sensors) for n in ("all", "one", "none")] == [{"lidar", "depth"}, {"lidar"}, set()]
     assert "to_ego" in Reel(tmp_path / "one").videos[0].calibration["lidar"]
     assert "has no sensor 'sonar'; it has" in Reel(tmp_path / "one").header["report"]["warnings"][0]
+
+
+POSED = """
+import numpy as np
+from roadcast.data.sources.base import Recording, Signal
+
+class Posed:
+    cameras = ("front",)
+
+    def recordings(self):
+        t_ns = np.arange(60) * 50_000_000
+        poses = np.zeros((60, 7), np.float32)
+        poses[:, 0], poses[:, 3] = 10.0 * t_ns * 1e-9, 1
+        frames = lambda: ((int(t), np.full((48, 64, 3), 90, np.uint8)) for t in t_ns)
+        yield Recording("posed", "made", frames, {"ego_pose": Signal(t_ns, poses)})
+"""
+
+
+def test_what_a_source_lacks_is_derived_from_its_poses(tmp_path, monkeypatch):
+    (tmp_path / "posed_source.py").write_text(POSED)
+    monkeypatch.chdir(tmp_path)
+    ingest("posed_source:Posed", tmp_path / "reel", height=48, width=64)
+    signals = Reel(tmp_path / "reel").signals
+    np.testing.assert_allclose(signals["speed"][5:-5], 10, atol=0.1)
+    np.testing.assert_allclose(signals["yaw_rate"][5:-5], 0, atol=1e-3)

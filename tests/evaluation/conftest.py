@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from roadcast.data.reel.store import Reel
+from roadcast.data.reel.writer import ReelWriter
 from roadcast.data.sources.base import Recording, Signal
-from roadcast.data.store import Reel
-from roadcast.data.writer import ReelWriter
 
 HEIGHT, WIDTH, FPS, FRAMES, LAG, GAIN = 32, 64, 10.0, 70, 2, 4.0
 

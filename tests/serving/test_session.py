@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from roadcast.config import override
-from roadcast.data.store import Reel
+from roadcast.data.reel.store import Reel
 from roadcast.errors import UserError
 from roadcast.serving.session import ModelSession
 from roadcast.training.scenes import load_scenes, save_scenes

@@ -10,7 +10,7 @@ from roadcast.cli.device import checked
 from roadcast.cli.folders import parameter_counts, run_of, world_folder
 
 if TYPE_CHECKING:
-    from roadcast.data.store import Reel
+    from roadcast.data.reel.store import Reel
     from roadcast.evaluation.result import Result
     from roadcast.flow.world import World
 
@@ -69,7 +69,7 @@ def run_evaluation(
 ) -> "tuple[Result, Path]":
     """Evaluate with progress on the terminal, and save; the result and the path of its report."""
     folder = world_folder(world_path)
-    from roadcast.data.store import Reel
+    from roadcast.data.reel.store import Reel
     from roadcast.evaluation.runner import evaluate as evaluate_world
     from roadcast.flow.world import World
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from roadcast.cli.console import progress, say, show_facts, size
-from roadcast.data.limits import DEFAULT, Limits
+from roadcast.data.intake.limits import DEFAULT, Limits
 from roadcast.presets import preset_config
 
 

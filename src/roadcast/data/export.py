@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from roadcast.data.actions import SIGNALS
+from roadcast.data.reel.store import Reel, Video
 from roadcast.data.sources.lerobot import TIME_FEATURE
-from roadcast.data.split import SPLITS
-from roadcast.data.store import Reel, Video
+from roadcast.data.splits.split import SPLITS
 from roadcast.errors import UserError
 from roadcast.files import replacing
 from roadcast.optional import load_extra

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from roadcast.data.actions import ACTIONS
-from roadcast.data.crew import Crew
-from roadcast.data.decode import DECODERS, best_decoder, decoder_is_there
-from roadcast.data.fit import CROPS
-from roadcast.data.layout import partial_of
-from roadcast.data.limits import Limits
-from roadcast.data.plan import Plan
+from roadcast.data.intake.crew import Crew
+from roadcast.data.intake.decode import DECODERS, best_decoder, decoder_is_there
+from roadcast.data.intake.fit import CROPS
+from roadcast.data.intake.limits import Limits
+from roadcast.data.intake.plan import Plan
+from roadcast.data.reel.layout import partial_of
+from roadcast.data.reel.store import Reel
+from roadcast.data.reel.summary import Summary, join_reports, summary_of
+from roadcast.data.reel.writer import ReelWriter
 from roadcast.data.sources.base import VIDEO_SUFFIXES
-from roadcast.data.split import SPLITS
-from roadcast.data.store import Reel
-from roadcast.data.summary import Summary, join_reports, summary_of
-from roadcast.data.writer import ReelWriter
+from roadcast.data.splits.split import SPLITS
 from roadcast.errors import UserError
 from roadcast.files import remove
 
@@ -57,7 +57,8 @@ def ingest(
     Pictures are cropped to the aspect of height x width pixels (`crop` says which part stays when they are too tall) and
     resized. `quality` is JPEG's, 1 to 100; `split` puts every recording into one split.
     `rate` (frames a second) and `signals` (a file) go to the source; `invert` names signals recorded with the wrong
-    sign, as some cars' steering is; `progress(recording, frames so far)` is called as work proceeds.
+    sign, as some cars' steering is; of speed, yaw rate, curvature and acceleration what a source lacks is derived from what it has
+    (`egomotion.derived`); `progress(recording, frames so far)` is called as work proceeds.
     Each recording is taken in one of `workers` processes. One that crashes, hangs, or asks for more than `limits` is ended,
     and its recording rejected with the reason; with `workers` = 0 all is done in this process, where nothing can be ended.
     `cameras` and `sensors` choose among the source's, by name; all of both unless given.

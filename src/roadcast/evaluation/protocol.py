@@ -9,9 +9,9 @@ from typing import Protocol as Interface
 import numpy as np
 from torch import Tensor
 
-from roadcast.data import loader
 from roadcast.data.clip import Clip
-from roadcast.data.store import Reel
+from roadcast.data.loading import loader
+from roadcast.data.reel.store import Reel
 from roadcast.errors import UserError
 from roadcast.evaluation.metrics.catalogue import METRICS
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from roadcast.data.store import Reel
+from roadcast.data.reel.store import Reel
 from roadcast.evaluation.metrics.catalogue import LIKENESS, METRICS, RATIOS
 from roadcast.evaluation.metrics.drift import COLLAPSES, collapse, slope
 from roadcast.evaluation.metrics.floors import SYSTEMS, copy_last, partner

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from roadcast.data.actions import ACTIONS
-from roadcast.data.store import Reel
+from roadcast.data.reel.store import Reel
 from roadcast.evaluation.metrics.flow import lateral_motion, of_each
 from roadcast.evaluation.metrics.statistics import (
     Estimate,

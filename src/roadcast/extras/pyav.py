@@ -13,8 +13,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from roadcast.data.limits import check_size, limits_now
-from roadcast.data.video_checks import FORMATS, Tally, no_pictures, no_times, not_a_video
+from roadcast.data.intake.limits import check_size, limits_now
+from roadcast.data.intake.video_checks import FORMATS, Tally, no_pictures, no_times, not_a_video
 
 NO_TIMESTAMPS = 0x80
 """FFmpeg's AVFMT_NOTIMESTAMPS."""

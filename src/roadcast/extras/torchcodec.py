@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from torchcodec.decoders import VideoDecoder
+from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportMissingImports]
 
-from roadcast.data.limits import check_size
-from roadcast.data.video_checks import Tally, not_a_video
+from roadcast.data.intake.limits import check_size
+from roadcast.data.intake.video_checks import Tally, not_a_video
 from roadcast.errors import UserError
 
 

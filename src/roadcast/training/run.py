@@ -8,9 +8,9 @@ import torch
 
 from roadcast.config import Config, StageConfig, first_difference, load_config
 from roadcast.data.augment import Augment
-from roadcast.data.latents import LatentReel, cache_latents
-from roadcast.data.loader import Clips
-from roadcast.data.store import Reel
+from roadcast.data.loading.latents import LatentReel, cache_latents
+from roadcast.data.loading.loader import Clips
+from roadcast.data.reel.store import Reel
 from roadcast.errors import UserError
 from roadcast.files import disk_trouble_told, replacing
 from roadcast.flow.world import World

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from roadcast.config import Config
-from roadcast.data.loader import read_clips
-from roadcast.data.sampler import ClipTable
-from roadcast.data.store import Reel
+from roadcast.data.loading.loader import read_clips
+from roadcast.data.loading.sampler import ClipTable
+from roadcast.data.reel.store import Reel
 from roadcast.errors import UserError
 
 SCENES = 8

@@ -8,8 +8,8 @@ import torch
 
 from roadcast.config import StageConfig
 from roadcast.data.augment import Augment
-from roadcast.data.loader import Clips
-from roadcast.data.prefetch import onto
+from roadcast.data.loading.loader import Clips
+from roadcast.data.loading.prefetch import onto
 from roadcast.errors import UserError
 from roadcast.objectives.base import Objective
 from roadcast.training.checkpoint import load_state, save_state

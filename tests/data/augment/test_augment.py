@@ -153,7 +153,7 @@ def test_a_number_out_of_range_is_refused(name):
 def test_a_plug_in_is_found_by_its_name_and_acts_in_its_phase(clips, scene):
     seen = []
 
-    @register_augmentation("negative")
+    @register_augmentation("negated")
     class Negative(Paint):
         phase = "scene"
 
@@ -163,15 +163,15 @@ def test_a_plug_in_is_found_by_its_name_and_acts_in_its_phase(clips, scene):
 
     try:
         clip = batch(clips, scene)
-        made = Augment({"drop": 0.9, "negative": 1.0}, 0)
-        assert [part.name for part in made.paints] == ["negative", "drop"]
-        only = Augment({"negative": 1.0}, 0)(clip)
+        made = Augment({"drop": 0.9, "negated": 1.0}, 0)
+        assert [part.name for part in made.paints] == ["negated", "drop"]
+        only = Augment({"negated": 1.0}, 0)(clip)
         assert torch.equal(only.views_BFVHWC, 255 - clip.views_BFVHWC)  # pyright: ignore
         assert seen[0].shape == (6,)
-        with pytest.raises(UserError, match="did you mean 'negative'"):
-            Augment({"negativ": 1.0}, 0)
+        with pytest.raises(UserError, match="did you mean 'negated'"):
+            Augment({"negate": 1.0}, 0)
     finally:
-        del AUGMENTATIONS["negative"]
+        del AUGMENTATIONS["negated"]
 
 
 def test_a_second_device_gives_the_same(clips, scene):

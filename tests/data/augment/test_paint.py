@@ -60,6 +60,7 @@ def test_jpeg_loses_what_a_codec_loses(quality, size):
     theirs = decoded[..., ::-1].astype(int)
     loss = np.abs(theirs - image).mean()
     assert loss > 1.5
+    print(loss, np.abs(ours - theirs).mean())
     assert np.abs(ours - theirs).mean() < 0.25 * loss + 0.3
 
 
@@ -136,6 +137,7 @@ def test_colour_is_in_proportion_to_its_strength_and_the_same_for_every_pixel(cl
 
 
 def test_glare_is_in_one_camera_only(clips):
-    made = Augment({"glare": 1.0}, 0)(clips(np.full((8, 1, 3, 48, 64, 3), 50, np.uint8))).views_BFVHWC
+    made = Augment({"glare": 1.0}, 0)(clips(np.full((16, 1, 3, 48, 64, 3), 50, np.uint8))).views_BFVHWC
     assert made is not None
-    assert ((made > 55).flatten(3).any(3).sum(2) == 1).all()
+    blinded = (made > 55).flatten(3).any(3)[:, 0]
+    assert (blinded.sum(1) == 1).all() and (blinded.sum(0) > 0).all()

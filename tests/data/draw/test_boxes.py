@@ -3,7 +3,7 @@
 import numpy as np
 
 from roadcast.data.draw.boxes import boxes_of
-from roadcast.data.readings import Readings
+from roadcast.data.reel.readings import Readings
 
 FIELDS = ["x", "y", "z", "length", "width", "height", "yaw", "class", "track"]
 

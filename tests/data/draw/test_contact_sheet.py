@@ -4,8 +4,8 @@ import numpy as np
 
 from roadcast.data.draw.canvas import SPLIT_COLOURS
 from roadcast.data.draw.contact_sheet import clock, draw_contact_sheet, draw_recording_sheet, spaced
-from roadcast.data.store import Reel
-from roadcast.data.writer import ReelWriter
+from roadcast.data.reel.store import Reel
+from roadcast.data.reel.writer import ReelWriter
 
 
 def test_both_ends_and_what_is_evenly_between():

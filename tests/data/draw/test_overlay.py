@@ -9,10 +9,10 @@ from roadcast.data.draw import in_picture
 from roadcast.data.draw.canvas import ORANGE
 from roadcast.data.draw.overlay import Overlay
 from roadcast.data.geometry import inverse, moved, project
+from roadcast.data.reel.store import Reel
+from roadcast.data.reel.writer import ReelWriter
 from roadcast.data.sources.base import Sensor
 from roadcast.data.sources.toyroad import NEAREST, ToyroadSource
-from roadcast.data.store import Reel
-from roadcast.data.writer import ReelWriter
 
 SHAPE = {"fps": 20.0, "height": 96, "width": 192}
 BOX_FIELDS = tuple("x y z length width height yaw class track".split())

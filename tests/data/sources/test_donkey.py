@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from roadcast.data.ingest import ingest
+from roadcast.data.reel.store import Reel
+from roadcast.data.reel.writer import ReelWriter
 from roadcast.data.sources.open import open_source
-from roadcast.data.store import Reel
-from roadcast.data.writer import ReelWriter
 from roadcast.errors import UserError
 
 TIMES = [1_000_000 + k * 50 for k in range(60)]

@@ -8,8 +8,8 @@ import pytest
 
 import small_sets as made
 from roadcast.data.export import export_lerobot
+from roadcast.data.reel.store import Reel
 from roadcast.data.sources.lerobot import LeRobotSource, is_lerobot
-from roadcast.data.store import Reel
 from roadcast.errors import UserError
 from roadcast.optional import load_extra
 

@@ -10,13 +10,13 @@ import pytest
 
 import small_sets as made
 from roadcast.data.ingest import ingest
+from roadcast.data.reel.store import Reel
 from roadcast.data.sources.comma import CommaSource
 from roadcast.data.sources.conform import check_source
 from roadcast.data.sources.donkey import DonkeySource
 from roadcast.data.sources.lerobot import LeRobotSource
 from roadcast.data.sources.open import Several, open_source
 from roadcast.data.sources.waymo import WaymoSource
-from roadcast.data.store import Reel
 from roadcast.errors import UserError
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "sources.md"

@@ -7,9 +7,9 @@ import pytest
 
 import small_sets as made
 from roadcast.data.geometry import inverse, moved, project
-from roadcast.data.protobuf import Message
+from roadcast.data.sources.protobuf import Message
+from roadcast.data.sources.tfrecord import RecordFile, crc32c
 from roadcast.data.sources.waymo import WaymoSource, is_waymo
-from roadcast.data.tfrecord import RecordFile, crc32c
 from roadcast.errors import UserError
 
 pytest.importorskip("pyarrow")

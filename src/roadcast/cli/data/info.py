@@ -11,7 +11,7 @@ from roadcast.cli.console import duration, say, show_facts, size
 if TYPE_CHECKING:
     import numpy as np
 
-    from roadcast.data.store import Reel
+    from roadcast.data.reel.store import Reel
 
 TOLD = 12
 SOURCES = 5
@@ -40,8 +40,8 @@ def info(reel: Path, /, picture: Path | None = None) -> None:
 
 def tell_reel(folder: Path) -> None:
     """Print what a reel holds."""
-    from roadcast.data.edit import reports_of
-    from roadcast.data.store import Reel
+    from roadcast.data.reel.edit import reports_of
+    from roadcast.data.reel.store import Reel
 
     reel = Reel(folder)
     say(f"{folder}: a reel")
@@ -61,8 +61,8 @@ def signal_picture(folder: Path) -> "np.ndarray":
 
     from roadcast.data.actions import ACTIONS
     from roadcast.data.draw.histogram import draw_histograms
-    from roadcast.data.split import SPLITS
-    from roadcast.data.store import Reel
+    from roadcast.data.reel.store import Reel
+    from roadcast.data.splits.split import SPLITS
 
     reel = Reel(folder)
     split_of = np.repeat([SPLITS.index(v.split) for v in reel.videos], [v.frames for v in reel.videos])
@@ -77,8 +77,8 @@ def signal_picture(folder: Path) -> "np.ndarray":
 def _facts(reel: "Reel") -> dict[str, str]:
     import numpy as np
 
-    from roadcast.data.edit import recording_of, reports_of
-    from roadcast.data.split import SPLITS
+    from roadcast.data.reel.edit import recording_of, reports_of
+    from roadcast.data.splits.split import SPLITS
 
     recordings, frames = Counter(v.split for v in reel.videos), Counter()
     for video in reel.videos:

@@ -18,7 +18,7 @@ def merge(reels: tuple[Path, ...], /, *, out: Path) -> None:
         reels: Folders of the reels, in order.
         out: Folder of the new one.
     """
-    from roadcast.data.edit import merge as make_one
+    from roadcast.data.reel.edit import merge as make_one
 
     made = make_one(reels, out)
     say(f"{out}: {len(made.videos)} recordings, {made.frames} frames, {duration(made.frames / made.fps)}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from roadcast.cli.console import Show
     from roadcast.data.draw.overlay import Overlay
-    from roadcast.data.store import Reel
+    from roadcast.data.reel.store import Reel
 
 
 def show(
@@ -46,7 +46,7 @@ def show(
         seconds: Length of the video; to the recording's end when not given.
     """
     check_ending(out, (".png", ".jpg", ".mp4"))
-    from roadcast.data.store import Reel
+    from roadcast.data.reel.store import Reel
 
     opened = Reel(reel)
     if out.suffix.lower() == ".mp4":

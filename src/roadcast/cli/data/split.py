@@ -8,7 +8,7 @@ from roadcast.cli.console import say
 from roadcast.errors import UserError
 
 if TYPE_CHECKING:
-    from roadcast.data.store import Reel
+    from roadcast.data.reel.store import Reel
 
 
 def split(
@@ -35,9 +35,9 @@ def split(
         radius: How near is near, in m.
         keep_copies_together: Look at every picture, and put recordings that share some into one split.
     """
-    from roadcast.data.edit import recording_of, resplit
-    from roadcast.data.split import SPLITS, assign_splits
-    from roadcast.data.store import Reel
+    from roadcast.data.reel.edit import recording_of, resplit
+    from roadcast.data.reel.store import Reel
+    from roadcast.data.splits.split import SPLITS, assign_splits
 
     if min(fractions) < 0 or sum(fractions) <= 0:
         raise UserError(
@@ -58,8 +58,8 @@ def _groups(reel: "Reel", drives: dict[str, str], radius: float | None, copies: 
     """By drive, the group that must stay in one split; None where every drive may go where it likes."""
     import numpy as np
 
-    from roadcast.data.leakage import find_copies
-    from roadcast.data.split import SPLITS, geographic_groups, joined, tracks_of
+    from roadcast.data.splits.leakage import find_copies
+    from roadcast.data.splits.split import SPLITS, geographic_groups, joined, tracks_of
 
     if radius is None and not copies:
         return None
@@ -91,8 +91,8 @@ def _groups(reel: "Reel", drives: dict[str, str], radius: float | None, copies: 
 
 def tell_splits(reel: Path) -> None:
     """Print how the recordings are divided."""
-    from roadcast.data.split import SPLITS
-    from roadcast.data.store import Reel
+    from roadcast.data.reel.store import Reel
+    from roadcast.data.splits.split import SPLITS
 
     opened = Reel(reel)
     recordings, frames = Counter(video.split for video in opened.videos), Counter()

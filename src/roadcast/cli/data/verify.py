@@ -7,7 +7,7 @@ from roadcast.cli.console import progress, say, size
 from roadcast.errors import UserError
 
 if TYPE_CHECKING:
-    from roadcast.data.store import Reel
+    from roadcast.data.reel.store import Reel
 
 
 def verify(reel: Path, /, deep: bool = False) -> None:
@@ -25,7 +25,7 @@ def verify(reel: Path, /, deep: bool = False) -> None:
         reel: Folder of the reel.
         deep: Decode every picture and reading as well.
     """
-    from roadcast.data.store import Reel
+    from roadcast.data.reel.store import Reel
 
     opened = Reel(reel)
     stored = sum(shard["bytes"] for shard in opened.header["shards"].values())
@@ -43,16 +43,17 @@ def verify(reel: Path, /, deep: bool = False) -> None:
 
 
 def _undecodable(reel: "Reel") -> list[str]:
-    from roadcast.data.check import undecodable
+    from roadcast.data.reel.check import undecodable
 
     with progress() as show:
         return list(undecodable(reel, lambda done, total: show("decoding", done, total)))
 
 
 def _notes(reel: "Reel") -> list[str]:
-    from roadcast.data import join, leakage
-    from roadcast.data.alignment import TURNING, latency, reel_stretches, sign_warnings
-    from roadcast.data.tables import load_tables
+    from roadcast.data.reel import join
+    from roadcast.data.reel.tables import load_tables
+    from roadcast.data.signals.alignment import TURNING, latency, reel_stretches, sign_warnings
+    from roadcast.data.splits import leakage
 
     exact = join.leaks(load_tables(reel.path, reel.header))
     leak = exact or leakage.leak_warning(reel, leakage.leaks(reel))

@@ -6,7 +6,7 @@ import numpy as np
 
 from roadcast.data.draw.canvas import BLUE, GREEN, ORANGE, RED, YELLOW, Colour
 from roadcast.data.geometry import moved
-from roadcast.data.readings import Readings
+from roadcast.data.reel.readings import Readings
 
 CLASS_COLOURS: tuple[Colour, ...] = (ORANGE, GREEN, BLUE, YELLOW, RED, (196, 130, 240), (90, 210, 210), (240, 150, 190))
 EDGES = np.array(

@@ -17,7 +17,7 @@ from roadcast.data.draw.canvas import (
     shortened,
     write,
 )
-from roadcast.data.store import Reel, Video
+from roadcast.data.reel.store import Reel, Video
 
 THUMB_WIDTH = 180
 HEAD = 26

@@ -29,8 +29,8 @@ from roadcast.data.draw.lens import Lens
 from roadcast.data.draw.motion import EgoMotion
 from roadcast.data.draw.radar_picture import draw_radar_picture
 from roadcast.data.geometry import inverse, moved
-from roadcast.data.readings import Readings
-from roadcast.data.store import Reel
+from roadcast.data.reel.readings import Readings
+from roadcast.data.reel.store import Reel
 
 TILE_WIDTHS = {1: 800, 2: 600, 3: 480, 4: 520}
 NARROWEST = 400

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from roadcast.data.geometry import pose_of
-from roadcast.data.pictures import read_picture
+from roadcast.data.intake.pictures import read_picture
 from roadcast.data.sources.base import IMAGE_SUFFIXES, Frames, Recording, Sensor, Signal, unreadable
 from roadcast.data.sources.motion import MOVING, motion_of_poses, near_origin
 from roadcast.errors import UserError

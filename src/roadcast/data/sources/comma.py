@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from roadcast.data.decode import read_video
 from roadcast.data.geometry import matrix_of, pose_of
+from roadcast.data.intake.decode import read_video
 from roadcast.data.sources.base import Recording, Signal, unreadable
 from roadcast.data.sources.motion import motion_signals, without_gravity
 from roadcast.errors import UserError

@@ -14,9 +14,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from roadcast.data.guard import faults_told
-from roadcast.data.heartbeat import beat
-from roadcast.data.pictures import decode_picture
+from roadcast.data.intake.guard import faults_told
+from roadcast.data.intake.heartbeat import beat
+from roadcast.data.intake.pictures import decode_picture
 from roadcast.data.sources.base import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, Recording, Signal, unreadable
 from roadcast.errors import UserError
 

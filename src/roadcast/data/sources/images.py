@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from roadcast.data.pictures import read_picture
+from roadcast.data.intake.pictures import read_picture
 from roadcast.data.sources.base import IMAGE_SUFFIXES, Recording, Signal
 from roadcast.data.sources.signal_files import SUFFIXES, read_image_times, read_signals
 from roadcast.errors import UserError

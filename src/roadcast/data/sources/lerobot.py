@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from roadcast.data.actions import ACTIONS, SIGNALS
-from roadcast.data.decode import read_video
-from roadcast.data.pictures import decode_picture
+from roadcast.data.intake.decode import read_video
+from roadcast.data.intake.pictures import decode_picture
 from roadcast.data.sources.base import Frames, Recording, Signal, unreadable
 from roadcast.errors import UserError
 from roadcast.optional import load_extra

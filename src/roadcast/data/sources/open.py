@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from roadcast.data.guard import faults_told
-from roadcast.data.heartbeat import beat
+from roadcast.data.intake.guard import faults_told
+from roadcast.data.intake.heartbeat import beat
 from roadcast.data.sources.base import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Recording, Source, unreadable
 from roadcast.data.sources.carla import CarlaSource, is_carla
 from roadcast.data.sources.comma import CommaSource, is_comma

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from roadcast.data.pictures import read_picture
+from roadcast.data.intake.pictures import read_picture
 from roadcast.data.sources.base import Frames
 
 

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from roadcast.data.decode import read_video
-from roadcast.data.guard import faults_told
+from roadcast.data.intake.decode import read_video
+from roadcast.data.intake.guard import faults_told
 from roadcast.data.sources.base import Recording, unreadable
 from roadcast.data.sources.signal_files import SUFFIXES, read_signals
 from roadcast.errors import UserError

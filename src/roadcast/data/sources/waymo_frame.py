@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from roadcast.data.geometry import inverse, matrix_of, moved
-from roadcast.data.pictures import decode_picture
+from roadcast.data.intake.pictures import decode_picture
 from roadcast.data.sources.base import Images, Signal, Times
 from roadcast.data.sources.motion import motion_signals, near_origin
 

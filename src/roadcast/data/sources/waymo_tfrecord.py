@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from roadcast.data.protobuf import Message
 from roadcast.data.sources.base import Frames, Recording, Sensor
+from roadcast.data.sources.protobuf import Message
+from roadcast.data.sources.tfrecord import RecordFile
 from roadcast.data.sources.waymo_frame import (
     BOX_FIELDS,
     CAMERAS,
@@ -27,7 +28,6 @@ from roadcast.data.sources.waymo_frame import (
     shutter_middle,
     signals_of,
 )
-from roadcast.data.tfrecord import RecordFile
 from roadcast.errors import UserError
 
 

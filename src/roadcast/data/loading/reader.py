@@ -1,0 +1,86 @@
+"""From a draw to its clips: rows and signals gathered for the whole batch, pictures or latents put into one tensor."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from roadcast.data.clip import Clip
+from roadcast.data.geometry import inverse, matrix_of, pose_of
+from roadcast.data.loading.latents import LatentReel, Latents
+from roadcast.data.loading.pixels import Pixels
+from roadcast.data.loading.sampler import Draw
+from roadcast.data.reel.store import Reel
+
+
+class Reader:
+    """Clips of one reel, or of a mixture of reels, as pixels or, given latent caches, as latents.
+
+    reels    in the order of `Draw.reel_B`
+    actions  the controls to read, names of ACTIONS
+    size     (height, width) of the pictures; without it they have the reels' own
+    latents  a cache for each reel, read in place of its pictures
+    Raises `UserError` for reels or caches that do not go together.
+    """
+
+    def __init__(
+        self, reels: Sequence[Reel], actions: tuple[str, ...],
+        *, size: tuple[int, int] | None = None, latents: Sequence[LatentReel] | None = None,
+    ):  # fmt: skip
+        self.reels, self.actions = list(reels), tuple(actions)
+        self.content = Latents(latents) if latents else Pixels(self.reels, size)
+        self.posed = any("ego_pose" in reel.signals for reel in self.reels)
+
+    def read(self, draw: Draw) -> Clip:
+        """The clips of a draw, whole.
+
+        Raises `UserError` that names the picture if one is damaged, and for an action that is not known.
+        """
+        clip, parts = self.plan(draw)
+        for part in parts:
+            part()
+        return clip
+
+    def plan(self, draw: Draw) -> tuple[Clip, list[Callable[[], None]]]:
+        """The clips of a draw but for their pictures or latents, and the calls, for any threads, that fill those in."""
+        frames_BF = draw.first_B[:, None] + np.arange(draw.frames) * draw.stride
+        values = np.zeros((*frames_BF.shape, len(self.actions)), np.float32)
+        known = np.zeros(values.shape, bool)
+        t_ns = np.empty(frames_BF.shape, np.int64)
+        poses = np.full((*frames_BF.shape, 7), np.nan, np.float32) if self.posed else None
+        content = self.content.room(*frames_BF.shape)
+        parts = []
+        for number in np.unique(draw.reel_B).tolist():
+            reel, places = self.reels[number], np.flatnonzero(draw.reel_B == number)
+            frames_NF = frames_BF[places]
+            assert frames_NF.min() >= 0 and frames_NF.max() < reel.frames, f"a draw outside of {reel.path}"
+            t_ns[places] = reel.t_ns[frames_NF]
+            for place in places.tolist():
+                first = int(draw.first_B[place])
+                values[place], known[place] = reel.actions(first, draw.frames, draw.stride, self.actions)
+            if poses is not None and "ego_pose" in reel.signals:
+                poses[places] = from_first(reel.signals["ego_pose"][frames_NF])
+            parts += self.content.parts(number, frames_NF, places, content)
+        pixels = isinstance(self.content, Pixels)
+        clip = Clip(
+            frames_BFHWC=content[:, :, 0] if pixels else None,
+            z_BTHWC=None if pixels else content,
+            actions_BFA=torch.from_numpy(values),
+            known_BFA=torch.from_numpy(known),
+            t_ns_BF=torch.from_numpy(t_ns),
+            video_B=torch.from_numpy(draw.video_B),
+            first_B=torch.from_numpy(draw.first_B),
+            reel_B=torch.from_numpy(draw.reel_B),
+            key_B=torch.from_numpy(draw.key_B),
+            views_BFVHWC=content if pixels and content.shape[2] > 1 else None,
+            pose_BF7=None if poses is None else torch.from_numpy(poses),
+        )
+        return clip, parts
+
+
+def from_first(pose_NF7: np.ndarray) -> np.ndarray:
+    """Each pose in the frame of the first of its row: T_0^-1 T_f, float32; NaN where it or the first is unknown."""
+    known = np.isfinite(pose_NF7).all(-1) & np.isfinite(pose_NF7[:, :1]).all(-1)
+    matrices = matrix_of(np.where(known[..., None], pose_NF7, [0, 0, 0, 1, 0, 0, 0]))
+    relative = pose_of(inverse(matrices[:, :1]) @ matrices)
+    return np.where(known[..., None], relative, np.nan).astype(np.float32)
