@@ -152,7 +152,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if options.sheet:
         taken = pictures(options.source, options.begin, options.every, 6, options.height, options.width)
-        cv2.imwrite(options.sheet, cv2.cvtColor(sheet(taken), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 70])
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 70] if options.sheet.endswith(".jpg") else []
+        cv2.imwrite(options.sheet, cv2.cvtColor(sheet(taken), cv2.COLOR_RGB2BGR), quality)
         return
     result = measure(3 if options.quick else 15, options.device)
     print(json.dumps(json.loads(json.dumps(result), parse_float=lambda x: round(float(x), 3))))
