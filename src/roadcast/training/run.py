@@ -43,6 +43,8 @@ def train(
     reels = [Reel(path) for path in config.data.mixture or [config.data.reel]]
     for reel in reels:
         check_reel(reel, config)
+    for stage in config.train.values():
+        Augment(stage.augment, config.seed)  # a name that is wrong is told before hours of another stage
     with disk_trouble_told(folder, "and start the same training again: it goes on from the last state saved"):
         begin(config, folder)
         torch.manual_seed(config.seed)
