@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from roadcast.data.streaming.stream import Stream
-from roadcast.data.streaming.stream import folder as folders
+from roadcast.data.streaming import folder as folders
 from roadcast.errors import UserError
 
 pytest.importorskip("fsspec")

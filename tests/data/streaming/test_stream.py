@@ -16,7 +16,7 @@ from roadcast.data.reel.store import Reel
 from roadcast.data.reel.writer import ReelWriter
 from roadcast.data.sources.base import Recording, Signal
 from roadcast.data.streaming.stream import Stream
-from roadcast.data.streaming.stream import folder as folders
+from roadcast.data.streaming import folder as folders
 from roadcast.data.streaming.streamed_reel import StreamedReel
 from roadcast.errors import UserError
 
@@ -195,7 +195,7 @@ def test_memory_stays_within_the_bound_on_a_set_many_times_larger(tmp_path):
 
 
 def test_a_block_with_much_between_its_pictures_is_read_in_several_runs(road, monkeypatch):
-    from roadcast.data.streaming.stream import streamed_reel
+    from roadcast.data.streaming import streamed_reel
 
     monkeypatch.setattr(streamed_reel, "GAP", -1)
     one = stream(road)
