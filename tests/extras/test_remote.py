@@ -11,8 +11,8 @@ from typing import ClassVar
 import pytest
 import torch
 
-from roadcast.data.streaming.stream import Stream
 from roadcast.data.streaming import folder as folders
+from roadcast.data.streaming.stream import Stream
 from roadcast.errors import UserError
 
 pytest.importorskip("fsspec")

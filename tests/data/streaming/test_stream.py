@@ -15,8 +15,8 @@ from roadcast.data.loading.sampler import sequence_hash
 from roadcast.data.reel.store import Reel
 from roadcast.data.reel.writer import ReelWriter
 from roadcast.data.sources.base import Recording, Signal
-from roadcast.data.streaming.stream import Stream
 from roadcast.data.streaming import folder as folders
+from roadcast.data.streaming.stream import Stream
 from roadcast.data.streaming.streamed_reel import StreamedReel
 from roadcast.errors import UserError
 
