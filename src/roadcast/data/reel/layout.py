@@ -76,7 +76,7 @@ def parse_header(text: str, where: str, mend: str) -> dict[str, Any]:
 
 def parse_videos(text: bytes) -> list[dict[str, Any]]:
     """The rows of a videos.jsonl of any schema, brought to this one; calibrations stand in them as they were written."""
-    rows = json.loads(b"[" + b",".join(text.splitlines()) + b"]")
+    rows = json.loads(b"[" + text.strip().replace(b"\n", b",") + b"]")
     return [_video_of_schema_1(row) for row in rows] if rows and "sensors" not in rows[0] else rows
 
 

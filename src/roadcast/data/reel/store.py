@@ -179,8 +179,8 @@ class Reel:
             if readings.dtype != INDEX or readings.shape != (told,):
                 raise UserError(f"{self.path}: sensors/{name}.npy has not {told} rows; {remedy(self.path)}")
         for name, shard in self.header["shards"].items():
-            if sizes.get(name) != shard["bytes"]:
-                there = f"{sizes[name]} bytes, should be {shard['bytes']}" if name in sizes else "is missing"
+            if sizes.get(name) != (told := shard["bytes"]):
+                there = f"{sizes[name]} bytes, should be {told}" if name in sizes else "is missing"
                 raise UserError(f"{self.path}/shards/{name}: {there}; {remedy(self.path)}")
 
     def _sensor(self, name: str, index: np.ndarray) -> Readings:

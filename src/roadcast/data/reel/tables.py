@@ -46,10 +46,10 @@ def load_tables(path: Path, header: dict[str, Any]) -> Tables:
     folder = path / header["tables"]
     text = (folder / "videos.jsonl").read_bytes()
     videos = parse_videos(text)
-    if any(isinstance(video["calibration"], str) for video in videos):
-        calibrations = json.loads((folder / "calibrations.json").read_text())
+    if (shared := folder / "calibrations.json").exists():
+        calibrations = json.loads(shared.read_text()) | {None: None}
         for video in videos:
-            video["calibration"] = video["calibration"] and calibrations[video["calibration"]]
+            video["calibration"] = calibrations[video["calibration"]]
     return Tables(
         videos=videos,
         index=map_array(folder / "index.npy"),
