@@ -1,5 +1,6 @@
 """`roadcast data verify`."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,8 @@ def _notes(reel: "Reel") -> list[str]:
     for command in [name for name in TURNING if name in reel.signals][:1]:
         stretches = reel_stretches(reel, command)
         found = latency([stretch for own in stretches.values() for stretch in own])
+        if math.isnan(found.lag):
+            continue
         clear = "" if found.clear else ", which is not clear enough to rely on"
         notes.append(f"{command} and the picture's motion: {found}{clear}")
         notes += [f"note: {warning}" for warning in sign_warnings(stretches, command)]
