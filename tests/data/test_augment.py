@@ -65,6 +65,21 @@ def test_a_clip_comes_out_the_same_in_every_batch():
             assert (one is None and other is None) or torch.equal(one, other[places]), field.name
 
 
+def test_blocks_of_clips_and_the_whole_batch_give_the_same(monkeypatch):
+    clip, augment = clip_of(textured(7, 4)), Augment(EVERYTHING, 3, actions=ACTIONS)
+    whole = pixels_of(augment(clip))
+    monkeypatch.setattr("roadcast.data.augment.augment._BLOCK", 3 * 4 * H * W * 3)
+    assert np.array_equal(pixels_of(augment(clip)), whole)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_another_device_gives_the_same_up_to_rounding():
+    clip, augment = clip_of(textured(8, 4), pose_BF7=torch.rand(8, 4, 7)), Augment(EVERYTHING, 3, actions=ACTIONS)
+    here, there = augment(clip), augment(clip.to("cuda")).to("cpu")
+    assert np.abs(pixels_of(here).astype(int) - pixels_of(there)).max() <= 2
+    assert torch.equal(here.actions_BFA, there.actions_BFA)
+
+
 def test_the_clip_given_stays_as_it_is():
     pixels = textured(4, 3)
     clip = clip_of(pixels.copy())

@@ -14,6 +14,9 @@ from roadcast.data.augment.warp import warped
 from roadcast.data.clip import Clip
 from roadcast.errors import UserError
 
+_BLOCK = 1 << 21
+"""Values of pixels worked on at once on a CPU, so that they stay in its cache; other devices take the batch whole."""
+
 
 class Augment:
     """Changes clips by the augmentations in `amounts` (name: number, see docs/augmentation.md); labels stay true.
@@ -53,15 +56,21 @@ class Augment:
         matrix_B33 = self._matrices(key_B, height, width)
         mirrored_B = np.linalg.det(matrix_B33) < 0
         device = views_BFVHWC.device
+        horizon_B = matrix_B33[:, 1, 1] * (self.horizon * height - 0.5) + matrix_B33[:, 1, 2]
+        if depth_BFVHW is not None:
+            depth_BFVHW = warped(self._sides(depth_BFVHW, mirrored_B), matrix_B33)
+        shot = Shot(clip.t_ns_BF, horizon_B, matrix_B33[:, 1, 1], depth_BFVHW)
+        views_BFVHWC, out = self._sides(views_BFVHWC, mirrored_B), torch.empty_like(views_BFVHWC)
+        block = len(out) if device.type != "cpu" else max(1, _BLOCK * len(out) // max(1, out.numel()))
         with torch.autocast(device.type, enabled=False):
-            pixels = warped(_planar(self._sides(views_BFVHWC, mirrored_B)), matrix_B33)
-            if depth_BFVHW is not None:
-                depth_BFVHW = warped(self._sides(depth_BFVHW, mirrored_B), matrix_B33)
-            horizon_B = matrix_B33[:, 1, 1] * (self.horizon * height - 0.5) + matrix_B33[:, 1, 2]
-            shot = Shot(clip.t_ns_BF, horizon_B, matrix_B33[:, 1, 1], depth_BFVHW)
-            for part in self.paints:
-                pixels = _painted(part, pixels, shot, Chance(self.seed, key_B, part.name))
-            views_BFVHWC = _interleaved(pixels)
+            for first in range(0, len(out), block):
+                some = slice(first, first + block)
+                pixels = warped(_planar(views_BFVHWC[some]), matrix_B33[some])
+                part_shot = shot.of(np.arange(len(out))[some])
+                for part in self.paints:
+                    pixels = _painted(part, pixels, part_shot, Chance(self.seed, key_B[some], part.name))
+                _interleave(pixels, out[some])
+        views_BFVHWC = out
         mirrored = torch.from_numpy(mirrored_B).to(device)[:, None, None]
         changes: dict[str, Any] = {"frames_BFHWC": views_BFVHWC[:, :, 0]}
         if clip.views_BFVHWC is not None:
@@ -141,8 +150,6 @@ def _planar(x_BFVHWC: Tensor) -> Tensor:
     return out
 
 
-def _interleaved(x_BFVCHW: Tensor) -> Tensor:
-    out = x_BFVCHW.new_empty(*x_BFVCHW.shape[:3], *x_BFVCHW.shape[4:], 3)
+def _interleave(x_BFVCHW: Tensor, out_BFVHWC: Tensor) -> None:
     for c in range(3):
-        out[..., c] = x_BFVCHW[:, :, :, c]
-    return out
+        out_BFVHWC[..., c] = x_BFVCHW[:, :, :, c]
