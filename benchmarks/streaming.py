@@ -106,10 +106,10 @@ def mixing(stream: Stream, batches: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="4,000 frames, not 24,000")
+    parser.add_argument("--quick", action="store_true", help="few frames, under a minute")
     parser.add_argument("--reel", help="a reel with recordings to train on")
     given = parser.parse_args()
-    recordings, count = (10, 120) if given.quick else (60, 400)
+    recordings, count = (8, 60) if given.quick else (60, 400)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(given.reel or Path(folder) / "reel")
