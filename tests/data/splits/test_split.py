@@ -109,3 +109,16 @@ def test_what_cannot_be_split_by_place_is_told():
         geographic_splits({name: np.zeros((4, 2)) for name in "abcd"}, 10.0)
     with pytest.raises(UserError, match="radius = 0"):
         geographic_groups({"a": np.zeros((4, 2))}, 0)
+
+
+def test_no_two_groups_come_within_the_radius_however_tracks_lie():
+    for seed in range(12):
+        chance = np.random.default_rng(seed)
+        found = {
+            f"d{n:02d}": chance.uniform(0, 1500, 2) + np.cumsum(chance.normal(0, 6, (60, 2)), 0) for n in range(30)
+        }
+        groups = geographic_groups(found, 50.0)
+        for a in found:
+            for b in found:
+                if groups[a] != groups[b]:
+                    assert np.linalg.norm(found[a][:, None] - found[b][None], axis=2).min() > 50.0
