@@ -11,7 +11,7 @@ from roadcast.data.draw.overlay import Overlay
 from roadcast.data.geometry import inverse, moved, project
 from roadcast.data.reel.store import Reel
 from roadcast.data.reel.writer import ReelWriter
-from roadcast.data.sources.base import Sensor
+from roadcast.data.sources.base import Recording, Sensor
 from roadcast.data.sources.toyroad import NEAREST, ToyroadSource
 
 SHAPE = {"fps": 20.0, "height": 96, "width": 192}
@@ -74,6 +74,41 @@ def test_every_moment_has_one_even_size(tmp_path):
     shapes = {image.shape for image in Overlay(reel, 0).frames(0, 99)}
     ((height, width, _),) = shapes
     assert height % 2 == 0 == width % 2
+
+
+def test_cameras_stand_as_one_looks_around(tmp_path):
+    """Left of what is ahead stands what is left of it; what looks back stands in a row of its own, mirrored as one turns."""
+    yaws = {"front": 0, "rear": 180, "rear_left": 110, "rear_right": -110, "left": 55, "right": -55}
+
+    def turned(degrees):
+        c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        return {"to_ego": [[s, 0, c, 0], [-c, 0, s, 0], [0, -1, 0, 1.5], [0, 0, 0, 1]]}
+
+    def reel(path, calibration):
+        image = np.zeros((16, 32, 3), np.uint8)
+        drive = Recording("a", "made", lambda: iter([(0, (image,) * 6)]), {}, calibration)
+        with ReelWriter(path, fps=20.0, height=16, width=32, cameras=tuple(yaws)) as writer:
+            writer.add(drive, "train")
+        overlay = Overlay(Reel(path), 0)
+        seen = []
+        camera = overlay._camera
+        overlay._camera = lambda moment, c, readings: seen.append(list(yaws)[c]) or camera(moment, c, readings)
+        overlay.draw(0)
+        return seen
+
+    known = {name: turned(yaw) for name, yaw in yaws.items()}
+    assert reel(tmp_path / "known", known) == ["left", "front", "right", "rear_left", "rear", "rear_right"]
+    assert reel(tmp_path / "unknown", known | {"rear": {}}) == list(yaws)
+
+
+def test_a_bar_has_a_negative_half_only_for_what_is_clearly_negative():
+    from roadcast.data.draw.overlay import _span
+
+    assert _span("speed", np.array([-0.001, 8.0])) == (0.0, 8.0) and _span("speed", np.array([-2.0, 8.0])) == (
+        -8.0,
+        8.0,
+    )
+    assert _span("brake", np.array([0.0, 0.3])) == (0.0, 1.0) and _span("steer", np.array([-0.4, 0.1])) == (-1.0, 1.0)
 
 
 def test_what_is_not_there_is_left_out(tmp_path, sensed, drawn):

@@ -38,7 +38,8 @@ def _told(name: str, value: float) -> str:
         return "unknown"
     if name == "speed":
         return f"{round(value, 1) + 0.0:.1f} m/s  {round(3.6 * value) + 0:d} km/h"
-    return f"{value:+.4f}" if name == "curvature" else f"{value:+.2f}"
+    digits = 4 if name == "curvature" else 2
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
 def _wheel(cell: np.ndarray, value: float, low: float, high: float, colour: Colour) -> None:

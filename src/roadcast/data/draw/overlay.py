@@ -37,6 +37,10 @@ NARROWEST = 400
 ALONE_NS = 500_000_000
 REACHES = (20.0, 40.0, 60.0, 100.0)
 SAMPLED = 5
+ACROSS = np.radians(95)
+"""A camera that looks farther than this from straight ahead looks back."""
+NEGATIVE = 0.02
+"""A signal that is never below this share of its bar under zero needs no bar for what is negative."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Overlay:
         self.calibration = self.video.calibration or {}
         self.sensors = [sensor for sensor in reel.sensors.values() if len(sensor.of(number))]
         self._spans = {name: _span(name, values) for name, values in self.signals.items()}
+        self._order = self._choose_order()
         self._reach = self._choose_reach()
 
     def __len__(self) -> int:
@@ -82,8 +87,7 @@ class Overlay:
         t_ns = int(self.t_ns[moment])
         seen = [self._seen(s, t_ns) for s in self.sensors if s.kind != "image"]
         seen = [reading for reading in seen if reading is not None]
-        views = len(self.reel.cameras)
-        cameras = grid([self._camera(moment, c, seen) for c in range(views)], _columns(views))
+        cameras = grid([self._camera(moment, c, seen) for c in self._order], _columns(len(self._order)))
         side = max(360, min(cameras.shape[0], 640))
         panels = [cameras]
         if self._reach:
@@ -181,6 +185,19 @@ class Overlay:
         """Whether it is known where the sensor is; one that is not is drawn from above only."""
         return "to_ego" in (self.calibration.get(sensor.name) or {})
 
+    def _choose_order(self) -> list[int]:
+        """The reel's cameras as one sees them: those that look ahead from left to right, then those that look back.
+
+        In the reel's own order if it is not known of one where it looks.
+        """
+        entries = [self.calibration.get(name) or {} for name in self.reel.cameras]
+        if not all("to_ego" in entry for entry in entries):
+            return list(range(len(entries)))
+        ahead = np.array([entry["to_ego"] for entry in entries], np.float64)[:, :2, 2]
+        left = np.arctan2(ahead[:, 1], ahead[:, 0])
+        back = np.abs(left) > ACROSS
+        return sorted(range(len(entries)), key=lambda c: (back[c], left[c] % (2 * np.pi) if back[c] else -left[c]))
+
     def _choose_reach(self) -> float:
         """How many m the ground from above shows to the front; 0 where there is nothing to show."""
         tables = [sensor for sensor in self.sensors if sensor.kind != "image"]
@@ -200,10 +217,10 @@ def _columns(views: int) -> int:
 
 
 def _span(name: str, values: np.ndarray) -> tuple[float, float]:
-    """What the ends of a bar stand for: the signal's own bounds or its largest value, and 0 below if it is never negative."""
+    """What the ends of a bar stand for: the signal's own bounds or its largest value, and 0 below if it is never clearly negative."""
     action, largest = ACTIONS[name], float(np.nanmax(np.abs(values)))
     high = action.high if np.isfinite(action.high) else max(largest, action.scale / 2)
-    return (-high if np.nanmin(values) < 0 else 0.0), high
+    return (-high if np.nanmin(values) < -NEGATIVE * high else 0.0), high
 
 
 def _half_step(sensor: Readings, number: int) -> int:
