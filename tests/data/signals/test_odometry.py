@@ -29,8 +29,14 @@ def test_yaw_rate_follows_the_truth(toy, found):
     true = toy.signals["yaw_rate"]
     known = np.isfinite(mine)
     assert known.mean() > 0.8
-    assert np.corrcoef(mine[known], true[known])[0, 1] > 0.8
-    assert np.sqrt(np.mean((mine[known] - true[known]) ** 2)) < 0.05
+    assert np.corrcoef(mine[known], true[known])[0, 1] > 0.96
+    assert np.sqrt(np.mean((mine[known] - true[known]) ** 2)) < 0.03
+
+
+def test_a_turn_is_not_taken_for_a_step_to_the_side(found):
+    direction = np.concatenate([one.direction for one in found])
+    known = np.isfinite(direction).all(1)
+    assert np.quantile(np.abs(direction[known, 1]), 0.95) < 0.05
 
 
 def test_the_car_travels_forward(found):

@@ -96,10 +96,17 @@ def test_tracks_near_each_other_across_the_border_of_a_cell_are_one_group():
     assert groups == {"a": "a", "b": "a", "c": "c", "d": "c"}
 
 
-def test_gps_is_laid_flat_in_metres_even_where_the_date_changes():
-    gps = {name: {"gps": np.array([[60.0, longitude, 0.0]])} for name, longitude in (("a", 179.9999), ("b", -179.9999))}
-    flat = tracks_of(gps)
-    assert np.linalg.norm(flat["a"] - flat["b"]) == pytest.approx(0.0002 * 111_195 * 0.5, rel=0.01)
+@pytest.mark.parametrize(("latitude", "longitude"), [(60.0, 179.9999), (-45.0, 10.0), (85.0, -120.0)])
+def test_gps_is_in_metres_on_all_the_earth_at_once(latitude, longitude):
+    """The distances that are wanted are of a sphere, which the ellipsoid keeps within 1 %."""
+    east = 0.0002 * 111_195 * np.cos(np.radians(latitude))
+    places = {"a": (latitude, longitude), "b": (latitude, (longitude + 0.0002 + 180) % 360 - 180)}
+    places |= {f"far{n}": (1.3 + n, 103.8) for n in range(4)}
+    tracks = tracks_of({name: {"gps": np.array([[*at, 0.0]])} for name, at in places.items()})
+    assert np.linalg.norm(tracks["a"] - tracks["b"]) == pytest.approx(east, rel=0.01)
+    alone = {name: name for name in tracks}
+    assert geographic_groups(tracks, 1.05 * east) == alone | {"b": "a"}
+    assert geographic_groups(tracks, 0.5 * east) == alone
 
 
 def test_what_cannot_be_split_by_place_is_told():

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import product
 
 import numpy as np
 
@@ -10,9 +11,10 @@ from roadcast.errors import UserError
 
 SPLITS = ("train", "val", "test")
 FRACTIONS = (0.8, 0.1, 0.1)
-EARTH = 6_371_000.0
-SLACK = 1.4
-"""Tracks are thinned for the comparison, which moves each by up to 0.18 of the radius: near is this many times it."""
+EQUATOR, ECCENTRICITY2 = 6_378_137.0, 6.694_379_990_14e-3
+"""Of the WGS 84 ellipsoid: radius in m, and squared eccentricity."""
+SLACK = 1.5
+"""Tracks are thinned for the comparison, which moves each by up to 0.22 of the radius: near is this many times it."""
 
 
 def place(name: str) -> float:
@@ -97,7 +99,7 @@ def joined(names: Iterable[str], links: Iterable[tuple[str, str]]) -> dict[str, 
 
 
 def geographic_groups(tracks: Mapping[str, np.ndarray], radius: float) -> dict[str, str]:
-    """The group of every recording: those whose tracks [N, 2] (m, on one map) come within `radius` m, directly or through others.
+    """The group of every recording: those whose tracks [N, 2 or 3] (m, in one frame) come within `radius` m, directly or through others.
 
     A track counts as straight between its points. Raises `UserError` for a recording without any position.
     """
@@ -132,14 +134,16 @@ def _filled(track: np.ndarray, step: float) -> np.ndarray:
 
 def _near(point: np.ndarray, owner: np.ndarray, cells: np.ndarray, radius: float) -> set[tuple[int, int]]:
     """Pairs of owners that have points within `radius`, all of which lie in one cell of that size or in neighbours."""
-    order = np.lexsort((owner, cells[:, 1], cells[:, 0]))
+    order = np.lexsort((owner, *cells.T[::-1]))
     point, owner, cells = point[order], owner[order], cells[order]
     starts = np.flatnonzero(np.r_[True, (np.diff(cells, axis=0) != 0).any(1)])
     spans = {tuple(cells[a].tolist()): slice(a, b) for a, b in zip(starts.tolist(), [*starts[1:].tolist(), len(cells)])}
     found: set[tuple[int, int]] = set()
-    for (x, y), here in spans.items():
-        for dx, dy in ((0, 0), (0, 1), (1, -1), (1, 0), (1, 1)):
-            there = spans.get((x + dx, y + dy))
+    none = (0,) * cells.shape[1]
+    ahead = [step for step in product((-1, 0, 1), repeat=len(none)) if step >= none]
+    for cell, here in spans.items():
+        for step in ahead:
+            there = spans.get(tuple(map(sum, zip(cell, step))))
             if there is None:
                 continue
             for a in set(owner[here].tolist()):
@@ -153,10 +157,10 @@ def _near(point: np.ndarray, owner: np.ndarray, cells: np.ndarray, radius: float
 
 
 def tracks_of(signals: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Where every recording drove, [N, 2] in m east and north (or x and y), from its signals: gps if all have it, else ego_pose.
+    """Where every recording drove, in m, from its signals: [N, 3] about the earth's centre if all have gps, else x y of ego_pose.
 
     ego_pose of several recordings must be of one map; poses that each begin at an origin of their own seem to be at one place,
-    and so are kept together. gps is laid flat about the middle of all, good to 1 % within 300 km of it at 60 degrees or less.
+    and so are kept together. Of gps the altitude is left out; in float32 a longitude beyond 128 degrees is in steps of 1.7 m.
     Raises `UserError` if some recordings have neither, or gps and ego_pose are mixed.
     """
     lacking: dict[str, list[str]] = {}
@@ -165,7 +169,7 @@ def tracks_of(signals: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.n
         known = {name: rows[np.isfinite(rows).all(-1)] for name, rows in known.items()}
         lacking[source] = [name for name in signals if not len(known.get(name, ()))]
         if not lacking[source]:
-            return _flat(known) if source == "gps" else {name: rows[:, :2] for name, rows in known.items()}
+            return {name: _on_earth(rows) if source == "gps" else rows[:, :2] for name, rows in known.items()}
     name = next((n for n in lacking["ego_pose"] if n in lacking["gps"]), lacking["ego_pose"][0] if signals else "")
     raise UserError(
         f"{name}: has no ego_pose, and gps is missing in {len(lacking['gps'])} of {len(signals)} recordings, so they cannot be "
@@ -173,14 +177,13 @@ def tracks_of(signals: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.n
     )
 
 
-def _flat(gps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    every = np.concatenate(list(gps.values()))
-    middle = np.median(every[:, 0]), np.median((every[:, 1] - every[0, 1] + 180) % 360 - 180) + every[0, 1]
-    scale = np.radians(1) * EARTH * np.array([np.cos(np.radians(middle[0])), 1.0])
-    return {
-        name: np.stack([(rows[:, 1] - middle[1] + 180) % 360 - 180, rows[:, 0] - middle[0]], 1) * scale
-        for name, rows in gps.items()
-    }
+def _on_earth(gps: np.ndarray) -> np.ndarray:
+    """Latitude and longitude (deg) [N, 2 or 3] as points [N, 3] of the WGS 84 ellipsoid, m from the earth's centre."""
+    latitude, longitude = np.radians(gps[:, 0]), np.radians(gps[:, 1])
+    normal = EQUATOR / np.sqrt(1 - ECCENTRICITY2 * np.sin(latitude) ** 2)
+    across = normal * np.cos(latitude)
+    height = normal * (1 - ECCENTRICITY2) * np.sin(latitude)
+    return np.stack([across * np.cos(longitude), across * np.sin(longitude), height], 1)
 
 
 def geographic_splits(
