@@ -286,6 +286,18 @@ def test_a_source_is_appended_once(make, tmp_path):
     assert {v.name for v in Reel(tmp_path / "reel").videos} == {"first-0000", "more-0000"}
 
 
+def test_what_an_append_rejects_is_told(make, tmp_path):
+    good = make.write_tub(tmp_path / "good", list(range(0, 5000, 50)))
+    (tmp_path / "more").mkdir()
+    for name in ("fine", "broken"):
+        make.write_tub(tmp_path / "more" / name, list(range(0, 5000, 50)))
+    (tmp_path / "more" / "broken" / "catalog_0.catalog").write_text("{")
+    options = dict(height=48, width=64, fps=20.0)
+    ingest(good, tmp_path / "reel", **options)
+    summary = ingest(tmp_path / "more", tmp_path / "reel", **options, append=True)
+    assert summary.frames == 200 and [name for name, _ in summary.rejected] == ["broken"]
+
+
 def test_sensors_are_chosen_by_name(tmp_path):
     source = "toyroad:recordings=1,frames=60,height=32,width=64,sensors=lidar+depth"
     options = dict(height=32, width=64, fps=20.0)

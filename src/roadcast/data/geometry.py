@@ -63,6 +63,13 @@ def relative(pose: np.ndarray) -> np.ndarray:
     return pose_of(steps)
 
 
+def from_first(pose: np.ndarray) -> np.ndarray:
+    """Each pose of rows [..., F, 7] in the frame of the row's first, T_0^-1 T_f, float64; NaN where it or the first is unknown."""
+    known = np.isfinite(pose).all(-1) & np.isfinite(pose[..., :1, :]).all(-1)
+    matrices = matrix_of(np.where(known[..., None], pose, [0, 0, 0, 1, 0, 0, 0]))
+    return np.where(known[..., None], pose_of(inverse(matrices[..., :1, :, :]) @ matrices), np.nan)
+
+
 def yaw_of(pose: np.ndarray) -> np.ndarray:
     """The heading of poses [..., 7] in rad, from the world's x towards its y."""
     w, x, y, z = np.moveaxis(np.asarray(pose, np.float64)[..., 3:], -1, 0)

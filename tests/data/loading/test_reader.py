@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from roadcast.data.geometry import matrix_of, pose_of
+from roadcast.data.geometry import from_first, matrix_of, pose_of
 from roadcast.data.intake.fit import fit
 from roadcast.data.loading.latents import LatentReel
-from roadcast.data.loading.reader import Reader, from_first
+from roadcast.data.loading.reader import Reader
 from roadcast.data.loading.sampler import Draw
 from roadcast.data.reel.store import Reel
 from roadcast.data.reel.writer import ReelWriter

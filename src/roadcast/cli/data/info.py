@@ -40,8 +40,8 @@ def info(reel: Path, /, picture: Path | None = None) -> None:
 
 def tell_reel(folder: Path) -> None:
     """Print what a reel holds."""
-    from roadcast.data.reel.edit import reports_of
     from roadcast.data.reel.store import Reel
+    from roadcast.data.reel.summary import reports_of
 
     reel = Reel(folder)
     say(f"{folder}: a reel")
@@ -77,7 +77,8 @@ def signal_picture(folder: Path) -> "np.ndarray":
 def _facts(reel: "Reel") -> dict[str, str]:
     import numpy as np
 
-    from roadcast.data.reel.edit import recording_of, reports_of
+    from roadcast.data.reel.layout import recording_of
+    from roadcast.data.reel.summary import added_reports, reports_of
     from roadcast.data.splits.split import SPLITS
 
     recordings, frames = Counter(v.split for v in reel.videos), Counter()
@@ -87,9 +88,7 @@ def _facts(reel: "Reel") -> dict[str, str]:
     sources = sorted({video.source for video in reel.videos})
     stored = int(reel.index["length"].sum(dtype=np.int64))
     raw = len(reel.index) * reel.height * reel.width * 3
-    reports = reports_of(reel)
-    dropped = sum((Counter(report.get("dropped", {})) for report in reports), Counter())
-    repeated = sum(report.get("repeated", 0) for report in reports)
+    report = added_reports(reports_of(reel))
     facts = {
         "recordings": f"{len(reel.videos)} of {len({recording_of(v.name) for v in reel.videos})} drives, from "
         + ", ".join(sources[:SOURCES])
@@ -109,8 +108,8 @@ def _facts(reel: "Reel") -> dict[str, str]:
         read = sum(int(sensor.index["length"].sum(dtype=np.int64)) for sensor in reel.sensors.values())
         facts["of sensors"] = f"{size(read)} more"
     facts["calibrated"] = ", ".join(sorted({name for v in reel.videos for name in v.calibration or {}})) or "nothing"
-    facts["repeated"] = f"{repeated} frames show the picture of the one before"
-    facts["dropped"] = ", ".join(f"{n} {reason}" for reason, n in dropped.items()) or "nothing"
+    facts["repeated"] = f"{report['repeated']} frames show the picture of the one before"
+    facts["dropped"] = ", ".join(f"{n} {reason}" for reason, n in report["dropped"].items()) or "nothing"
     facts["made from"] = "; ".join(_origins(reel.header))
     facts["fingerprint"] = reel.fingerprint
     return facts

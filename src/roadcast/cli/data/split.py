@@ -35,7 +35,8 @@ def split(
         radius: How near is near, in m.
         keep_copies_together: Look at every picture, and put recordings that share some into one split.
     """
-    from roadcast.data.reel.edit import recording_of, resplit
+    from roadcast.data.reel.edit import resplit
+    from roadcast.data.reel.layout import recording_of
     from roadcast.data.reel.store import Reel
     from roadcast.data.splits.split import SPLITS, assign_splits
 

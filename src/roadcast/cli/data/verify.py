@@ -52,11 +52,10 @@ def _undecodable(reel: "Reel") -> list[str]:
 
 def _notes(reel: "Reel") -> list[str]:
     from roadcast.data.reel import join
-    from roadcast.data.reel.tables import load_tables
     from roadcast.data.signals.alignment import TURNING, latency, reel_stretches, sign_warnings
     from roadcast.data.splits import leakage
 
-    exact = join.leaks(load_tables(reel.path, reel.header))
+    exact = join.leaks(reel.index, [video.split for video in reel.videos])
     leak = exact or leakage.leak_warning(reel, leakage.leaks(reel))
     notes = [f"note: {leak}"] if leak else []
     for command in [name for name in TURNING if name in reel.signals][:1]:

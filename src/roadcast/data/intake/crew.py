@@ -9,7 +9,7 @@ from roadcast.data.intake.limits import Limits
 from roadcast.data.intake.plan import Plan
 from roadcast.data.intake.take import Taker
 from roadcast.data.intake.workers import Workers
-from roadcast.data.reel.piece import complete_piece
+from roadcast.data.reel.piece import report_of
 from roadcast.errors import UserError
 
 Progress = Callable[[str, int], None]
@@ -41,7 +41,9 @@ class Crew:
 
     def take(self, plan: Plan, names: Sequence[str], progress: Progress) -> list[dict[str, Any]]:
         """The report on every recording, in order; those whose piece is complete are left as they are."""
-        reports = {n: report for n, name in enumerate(names) if (report := _report(plan, n, name)) is not None}
+        reports = {
+            n: report for n, name in enumerate(names) if (report := report_of(Path(plan.partial), n, name)) is not None
+        }
         todo = [{"ordinal": n, "name": name} for n, name in enumerate(names) if n not in reports]
         plan = replace(plan, threads=max(1, self.count // max(1, len(todo))))
         if self.count:
@@ -61,7 +63,7 @@ class Crew:
         for request, answer in self._workers.answers(({"plan": values, "take": one} for one in todo), told):
             n, name = request["take"]["ordinal"], request["take"]["name"]
             if "died" in answer:
-                reports[n] = _report(plan, n, name) or {"rejected": [name, f"{name}: {answer['died']}"]}
+                reports[n] = report_of(Path(plan.partial), n, name) or {"rejected": [name, f"{name}: {answer['died']}"]}
             else:
                 reports[n] = _done(answer)
 
@@ -72,12 +74,6 @@ def _take_here(plan: Plan, todo: list[dict[str, Any]], reports: dict[int, dict[s
         with taker.telling(lambda frames, reading, name=one["name"]: progress(name, frames)):
             reports[one["ordinal"]] = taker.take(**one)
     taker.close()
-
-
-def _report(plan: Plan, ordinal: int, name: str) -> dict[str, Any] | None:
-    """The report on a recording whose piece is complete, else None."""
-    done = complete_piece(Path(plan.partial), ordinal)
-    return done["report"] if done and done["name"] == name else None
 
 
 def _done(answer: dict[str, Any]) -> dict[str, Any]:

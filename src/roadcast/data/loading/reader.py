@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from roadcast.data.clip import Clip
-from roadcast.data.geometry import inverse, matrix_of, pose_of
+from roadcast.data.geometry import from_first
 from roadcast.data.loading.latents import LatentReel, Latents
 from roadcast.data.loading.pixels import Pixels
 from roadcast.data.loading.sampler import Draw
@@ -76,11 +76,3 @@ class Reader:
             pose_BF7=None if poses is None else torch.from_numpy(poses),
         )
         return clip, parts
-
-
-def from_first(pose_NF7: np.ndarray) -> np.ndarray:
-    """Each pose in the frame of the first of its row: T_0^-1 T_f, float32; NaN where it or the first is unknown."""
-    known = np.isfinite(pose_NF7).all(-1) & np.isfinite(pose_NF7[:, :1]).all(-1)
-    matrices = matrix_of(np.where(known[..., None], pose_NF7, [0, 0, 0, 1, 0, 0, 0]))
-    relative = pose_of(inverse(matrices[:, :1]) @ matrices)
-    return np.where(known[..., None], relative, np.nan).astype(np.float32)

@@ -1,9 +1,7 @@
 """Reels joined to a new one, and recordings of a reel given other splits; no picture is touched."""
 
 import os
-import re
 import shutil
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 from roadcast.data.reel.join import leaks, next_shard, shift_shards
 from roadcast.data.reel.layout import partial_of, read_header, shard_name, shard_number
 from roadcast.data.reel.store import Reel
+from roadcast.data.reel.summary import added_reports, reports_of
 from roadcast.data.reel.tables import Tables, commit, join_tables, load_tables, write_header, write_tables
 from roadcast.data.splits.split import SPLITS
 from roadcast.errors import UserError
@@ -42,13 +41,13 @@ def merge(paths: Sequence[str | Path], out: str | Path) -> Reel:
         parts.append(tables)
         shards |= links
         taken = next_shard(tables)
-    inside = {leaks(part) for part in parts}
+    inside = {leaks(part.index, part.splits) for part in parts}
     tables = join_tables(parts)
-    report = _joined_report([report for reel in reels for report in reports_of(reel)])
+    report = added_reports([report for reel in reels for report in reports_of(reel)])
     header = {key: reels[0].header[key] for key in SHAPE} | {
         "origin": {"merged": [_provenance(reel) for reel in reels]},
         "appended": [],
-        "report": _leaks_anew(report, inside, leaks(tables)),
+        "report": _leaks_anew(report, inside, leaks(tables.index, tables.splits)),
     }
     with disk_trouble_told(out, "then merge again"), replacing(out) as beside:
         (beside / "shards").mkdir(parents=True)
@@ -74,16 +73,11 @@ def resplit(path: str | Path, splits: Mapping[str, str]) -> None:
         raise UserError(f"{path}: has no recording {name!r} to split")
     for split in set(splits.values()) - set(SPLITS):
         raise UserError(f"{path}: split {split!r} is none; choose one of {', '.join(SPLITS)}")
-    before = {leaks(tables)}
+    before = {leaks(tables.index, tables.splits)}
     tables.videos = [row | {"split": splits.get(row["name"], row["split"])} for row in tables.videos]
-    header["report"] = _leaks_anew(header["report"], before, leaks(tables))
+    header["report"] = _leaks_anew(header["report"], before, leaks(tables.index, tables.splits))
     with disk_trouble_told(path, "then split again"):
         commit(path, tables, header)
-
-
-def recording_of(name: str) -> str:
-    """The recording of the source that the reel's recording of that name is a piece of: without -0000, -0001, ..."""
-    return re.sub(r"-\d{4}$", "", name)
 
 
 def _check_absent(out: Path) -> None:
@@ -138,25 +132,10 @@ def _provenance(reel: Reel) -> dict[str, Any]:
     return {"reel": reel.path.resolve().name, "recordings": len(reel.videos), **kept}
 
 
-def _joined_report(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    dropped = sum((Counter(report.get("dropped", {})) for report in reports), Counter())
-    return {
-        "repeated": sum(report.get("repeated", 0) for report in reports),
-        "dropped": dict(dropped),
-        "rejected": [row for report in reports for row in report.get("rejected", [])],
-        "warnings": list(dict.fromkeys(warning for report in reports for warning in report.get("warnings", []))),
-    }
-
-
 def _leaks_anew(report: dict[str, Any], before: set[str | None], now: str | None) -> dict[str, Any]:
     """The report with what is said `now` of pictures that splits share, in place of what was said `before`."""
     kept = [warning for warning in report.get("warnings", []) if warning not in before]
     return report | {"warnings": [*kept, *([now] if now else [])]}
-
-
-def reports_of(reel: Reel) -> list[dict[str, Any]]:
-    """What was reported when the reel was made, and each time it was appended to."""
-    return [reel.header.get("report", {}), *(appended.get("report", {}) for appended in reel.header["appended"])]
 
 
 def _link(shard: Path, to: Path) -> None:

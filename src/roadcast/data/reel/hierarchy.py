@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from roadcast.data.geometry import inverse, matrix_of, pose_of
+from roadcast.data.geometry import from_first
 from roadcast.data.reel.store import Reel, Video
 from roadcast.errors import UserError
 
@@ -98,8 +98,7 @@ class Sequence:
         pose = self.drive.reel.signals.get("ego_pose")
         if pose is None:
             return np.full((self.frames, 7), np.nan)
-        matrices = matrix_of(pose[self.rows])
-        return pose_of(inverse(matrices[:1]) @ matrices)
+        return from_first(pose[self.rows])
 
     def readings(self, sensor: str) -> Iterator[tuple[int, np.ndarray]]:
         """(t_ns, reading) of a sensor from the first frame's time to the last one's; `Readings.read` says what a reading is."""

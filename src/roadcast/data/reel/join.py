@@ -1,5 +1,6 @@
 """Complete pieces put together to tables; their shards lie where they are already."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,10 @@ def _assign_splits(rows: list[dict[str, Any]]) -> None:
         row["split"] = splits[row[key]]
 
 
-def leaks(tables: Tables) -> str | None:
-    """A warning if pictures of the other splits are, byte for byte, in train as well."""
-    trains = np.array([video["split"] == "train" for video in tables.videos])[tables.index["video"]]
-    shared = shared_pictures(tables.index[trains], tables.index[~trains])
+def leaks(index: np.ndarray, splits: Sequence[str]) -> str | None:
+    """A warning if pictures of the other splits are, byte for byte, in train as well; `splits` has that of each recording."""
+    trains = np.array([split == "train" for split in splits])[index["video"]]
+    shared = shared_pictures(index[trains], index[~trains])
     if not len(shared):
         return None
     names = f"{len(shared)} of {int((~trains).sum())} pictures of val and test"

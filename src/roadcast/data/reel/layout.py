@@ -12,6 +12,7 @@ shards/*.bin       one a recording of the source: JPEG bytes end to end, and rea
 """
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -35,6 +36,11 @@ def shard_name(shard: int) -> str:
 def shard_number(name: str) -> int:
     """The number of the shard of that name."""
     return int(name.partition(".")[0])
+
+
+def recording_of(name: str) -> str:
+    """The recording of the source that the reel's recording of that name is a piece of: without -0000, -0001, ..."""
+    return re.sub(r"-\d{4}$", "", name)
 
 
 def partial_of(path: Path) -> Path:

@@ -58,6 +58,12 @@ def complete_piece(partial: Path, ordinal: int) -> dict[str, Any] | None:
     return json.loads(file.read_text()) if file.exists() else None
 
 
+def report_of(partial: Path, ordinal: int, name: str) -> dict[str, Any] | None:
+    """What was reported about recording number `ordinal` if it is complete and of that name, else None."""
+    done = complete_piece(partial, ordinal)
+    return done["report"] if done and done["name"] == name else None
+
+
 def complete_pieces(partial: Path) -> list[dict[str, Any]]:
     """`complete_piece` of all that are, in the order of the source."""
     return [json.loads(file.read_text()) for file in sorted((partial / "pieces").glob("*.json"))]

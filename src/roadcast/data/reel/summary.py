@@ -1,6 +1,7 @@
 """What an ingest tells of its work: kept in the reel, and read back from it."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Summary:
 
 def summary_of(reel: Reel, already_done: bool = False) -> Summary:
     """The summary of a reel that `ingest` made."""
-    report = reel.header["report"]
+    report = added_reports(reports_of(reel))
     splits = Counter(video.split for video in reel.videos)
     return Summary(
         path=reel.path,
@@ -53,12 +54,28 @@ def summary_of(reel: Reel, already_done: bool = False) -> Summary:
         bytes_jpeg=int(reel.index["length"].sum(dtype=np.int64)),
         bytes_sensors=sum(int(sensor.index["length"].sum(dtype=np.int64)) for sensor in reel.sensors.values()),
         bytes_raw=len(reel.index) * reel.height * reel.width * 3,
-        repeated=report.get("repeated", 0),
-        dropped=report.get("dropped", {}),
-        rejected=[(name, reason) for name, reason in report.get("rejected", [])],
-        warnings=report.get("warnings", []),
+        repeated=report["repeated"],
+        dropped=report["dropped"],
+        rejected=[(name, reason) for name, reason in report["rejected"]],
+        warnings=report["warnings"],
         already_done=already_done,
     )
+
+
+def reports_of(reel: Reel) -> list[dict[str, Any]]:
+    """What was reported when the reel was made, and each time it was appended to."""
+    return [reel.header.get("report", {}), *(appended.get("report", {}) for appended in reel.header["appended"])]
+
+
+def added_reports(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Reports such as reel.json keeps as one: counts added up, and each warning once."""
+    dropped = sum((Counter(report.get("dropped", {})) for report in reports), Counter())
+    return {
+        "repeated": sum(report.get("repeated", 0) for report in reports),
+        "dropped": dict(dropped),
+        "rejected": [row for report in reports for row in report.get("rejected", [])],
+        "warnings": list(dict.fromkeys(warning for report in reports for warning in report.get("warnings", []))),
+    }
 
 
 def join_reports(reports: list[dict[str, Any]]) -> dict[str, Any]:

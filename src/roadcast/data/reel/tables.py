@@ -33,6 +33,11 @@ class Tables:
     digest: str = ""
 
     @property
+    def splits(self) -> list[str]:
+        """The split of each recording."""
+        return [video["split"] for video in self.videos]
+
+    @property
     def frames(self) -> int:
         return sum(video["frames"] for video in self.videos)
 

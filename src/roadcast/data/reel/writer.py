@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from roadcast.config import first_difference
 from roadcast.data.reel.encode import Encoder
 from roadcast.data.reel.join import join_pieces, leaks
 from roadcast.data.reel.layout import SCHEMA, partial_of, read_header, shard_name
-from roadcast.data.reel.piece import Piece, complete_piece, complete_pieces, new_piece
+from roadcast.data.reel.piece import complete_pieces, new_piece, report_of
 from roadcast.data.reel.tables import Tables, commit, load_tables, write_header, write_tables
 from roadcast.data.sources.base import Recording
 from roadcast.errors import UserError
@@ -89,23 +89,15 @@ class ReelWriter:
     def add(self, recording: Recording, split: str | None = None) -> None:
         """Take in a recording that is at the reel's rate, size and cameras already; without a split it is given one at the end."""
         ordinal, self.added = self.added, self.added + 1
-        if self.report_of(ordinal, recording) is not None:
+        if report_of(self.partial, ordinal, recording.name) is not None:
             return
-        with self.piece(ordinal, replace(recording, split=split or recording.split)) as piece:
+        recording = replace(recording, split=split or recording.split)
+        with new_piece(self.partial, ordinal, recording, self._encoder) as piece:
             piece.begin(recording.name)
             for t_ns, images in recording.frames():
                 assert images is not None, f"{recording.name}: a missing frame at a constant rate"
                 piece.put(t_ns, images)
             piece.end(recording.calibration)
-
-    def piece(self, ordinal: int, recording: Recording) -> AbstractContextManager[Piece]:
-        """Where the source's recording number `ordinal` is written; pieces may be filled in threads, in any order."""
-        return new_piece(self.partial, ordinal, recording, self._encoder)
-
-    def report_of(self, ordinal: int, recording: Recording) -> dict[str, Any] | None:
-        """What was reported about a recording that is complete, else None."""
-        done = complete_piece(self.partial, ordinal)
-        return done["report"] if done and done["name"] == recording.name else None
 
     def has_rows(self) -> bool:
         """Whether any recording that is complete has frames."""
@@ -180,7 +172,7 @@ class ReelWriter:
 def _with_leaks(tables: Tables, report: dict[str, Any] | None) -> dict[str, Any]:
     """`report`, with a warning more if pictures of val or test are in train too."""
     report = report or {}
-    leak = leaks(tables)
+    leak = leaks(tables.index, tables.splits)
     return report | {"warnings": [*report.get("warnings", []), leak]} if leak else report
 
 

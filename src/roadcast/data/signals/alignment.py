@@ -1,12 +1,12 @@
 """Do commands and pictures agree: how long after a command the picture moves, and whether it moves the right way."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from roadcast.data.reel.layout import recording_of
 from roadcast.data.reel.store import Reel, Video
 from roadcast.data.sources.base import Recording, Signal
 
@@ -164,7 +164,7 @@ def reel_stretches(reel: Reel, command: str = "steer", camera: int = 0) -> dict[
     windows: dict[str, list[tuple[Video, int]]] = {}
     for video in reel.videos:
         firsts = range(video.first, video.first + max(1, video.frames - 2), length)
-        windows.setdefault(re.sub(r"-\d{4}$", "", video.name), []).extend((video, first) for first in firsts)
+        windows.setdefault(recording_of(video.name), []).extend((video, first) for first in firsts)
     names = [list(windows)[n] for n in _spread(len(windows), MOST_FRAMES // length)]
     each = max(1, min(MOST_FRAMES // len(names), MOST_OF_ONE) // length)
     return {

@@ -194,8 +194,7 @@ def geographic_splits(
     Raises `UserError` for a recording without a position, and if the recordings form fewer groups than there are splits.
     """
     groups = geographic_groups(tracks, radius)
-    wanted, have = sum(fraction > 0 for fraction in fractions), len(set(groups.values()))
-    if have < max(3, wanted):
+    if (have := len(set(groups.values()))) < len(SPLITS):
         raise UserError(
             f"the {len(groups)} recordings form only {have} groups that stay {radius:g} m apart, too few for 3 splits; "
             "give a smaller radius, or split by name"
