@@ -9,29 +9,38 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+Past = tuple[Tensor, ...]
+"""For each causal convolution of a network, in the order they run, its last inputs [B, k_t - 1, H, W, C]; () before a video."""
+
 
 class Stream:
-    """What a stack of causal convolutions remembers between frames: for each, in the order they run, its last inputs.
+    """A network's past on its way through one video, to pass to every call over it.
 
-    Pass one `Stream` to every call of one network over one video. Tensors are replaced, never changed in place, so that
-    `clone` is free.
+    Inside a call the layers take their turn with `before`; the tensors are replaced, never changed in place, so that `clone`
+    is free.
     """
 
-    def __init__(self, past: tuple[Tensor, ...] = ()):
+    def __init__(self, past: Past = ()):
         self.past = past
         self._next: list[Tensor] = []
 
-    def remember(self, x_BTHWC: Tensor, frames: int) -> Tensor:
-        """`x` with the `frames` inputs before it in front (zeros at the start of the video)."""
-        place = len(self._next)
-        before = self.past[place] if self.past else x_BTHWC.new_zeros(len(x_BTHWC), frames, *x_BTHWC.shape[2:])
-        x_BTHWC = torch.cat([before, x_BTHWC], dim=1)
-        self._next.append(x_BTHWC[:, -frames:].detach())
-        return x_BTHWC
+    def before(self, x_BTHWC: Tensor, frames: int) -> Tensor:
+        """The `frames` inputs before `x` (zeros at the start of the video); the last `frames` up to now are kept."""
+        place, time = len(self._next), x_BTHWC.shape[1]
+        past = self.past[place] if self.past else x_BTHWC.new_zeros(len(x_BTHWC), frames, *x_BTHWC.shape[2:])
+        if time > frames:
+            last = x_BTHWC[:, -frames:].clone()  # a slice would hold the whole clip in memory
+        elif time == frames:
+            last = x_BTHWC
+        else:
+            last = torch.cat([past[:, time:], x_BTHWC], dim=1)
+        self._next.append(last.detach())
+        return past
 
-    def commit(self) -> None:
-        """The network has run over these frames: what it saw becomes the past."""
+    def commit(self) -> Past:
+        """The network has run over these frames: what it saw becomes the past, which is returned."""
         self.past, self._next = tuple(self._next), []
+        return self.past
 
     def clone(self) -> "Stream":
         return Stream(self.past)
@@ -51,7 +60,12 @@ class CausalConv3d(nn.Module):
     def forward(self, x_BTHWC: Tensor, stream: Stream) -> Tensor:
         batch, time = x_BTHWC.shape[:2]
         if self.time_kernel > 1:
-            x = stream.remember(x_BTHWC, self.time_kernel - 1)
-            x_BTHWC = torch.cat([x[:, j : j + time] for j in range(self.time_kernel)], dim=-1)
+            past = stream.before(x_BTHWC, self.time_kernel - 1)
+            if time == 1:  # what a stream does every frame: one copy
+                stack = [*past.split(1, dim=1), x_BTHWC]
+            else:
+                x = torch.cat([past, x_BTHWC], dim=1)
+                stack = [x[:, j : j + time] for j in range(self.time_kernel)]
+            x_BTHWC = torch.cat(stack, dim=-1)
         y = self.conv(rearrange(x_BTHWC, "b t h w c -> (b t) c h w"))
         return rearrange(y, "(b t) c h w -> b t h w c", b=batch)

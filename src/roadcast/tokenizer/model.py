@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from roadcast.config import TokenizerConfig
-from roadcast.nn.causal_conv import CausalConv3d, Stream
+from roadcast.nn.causal_conv import CausalConv3d, Past, Stream
 from roadcast.nn.norm import RMSNorm
 
 
@@ -41,11 +41,38 @@ class Up(nn.Module):
         return rearrange(self.conv(x, stream), "b t h w (p q c) -> b t (h p) (w q) c", p=2, q=2)
 
 
-class Encoder(nn.Module):
+class Streamed(nn.Module):
+    """A network over video in functional form, for whole graphs: `(x, past) -> (y, past)`, tensors in and tensors out.
+
+    `past` is what came out of the call over the frames before: () before the first, or `empty_past`, which means the same but
+    has the shapes of every later past, so that one compiled graph serves all frames.
+    """
+
+    channels: int
+    step: int  # the fewest frames (or latents) of one call
+
+    def forward(self, x_BTHWC: Tensor, past: Past = ()) -> tuple[Tensor, Past]:
+        stream = Stream(past)
+        return self.run(x_BTHWC, stream), stream.commit()
+
+    def run(self, x_BTHWC: Tensor, stream: Stream) -> Tensor:
+        """The layers in order, with the stream that carries what they remember."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def empty_past(self, batch: int, height: int, width: int) -> Past:
+        """The past before the first of inputs [batch, T, height, width, channels]: all zeros."""
+        x = next(self.parameters()).new_zeros(batch, self.step, height, width, self.channels)
+        _, past = self.forward(x)  # past any compiler that has taken the place of `self(x)`
+        return tuple(torch.zeros_like(tensor) for tensor in past)
+
+
+class Encoder(Streamed):
     """Frames [B, F, H, W, 3] in [-1, 1] to latents [B, T, h, w, C] in [-1, 1]."""
 
     def __init__(self, config: TokenizerConfig):
         super().__init__()
+        self.channels, self.step = 3, config.time_stride
         self.patch, self.time_stride = config.patch, config.time_stride
         widths, kernel = config.widths, config.time_kernel
         self.layers = nn.ModuleList([CausalConv3d(3 * self.patch**2, widths[0], kernel)])
@@ -56,7 +83,7 @@ class Encoder(nn.Module):
         self.norm = RMSNorm(widths[-1])
         self.out = CausalConv3d(widths[-1] * config.time_stride, config.latent_channels)
 
-    def forward(self, x: Tensor, stream: Stream) -> Tensor:
+    def run(self, x: Tensor, stream: Stream) -> Tensor:
         x = rearrange(x, "b t (h p) (w q) c -> b t h w (p q c)", p=self.patch, q=self.patch)
         for layer in self.layers:
             x = layer(x, stream)
@@ -64,11 +91,12 @@ class Encoder(nn.Module):
         return torch.tanh(self.out(x, stream))
 
 
-class Decoder(nn.Module):
+class Decoder(Streamed):
     """Latents [B, T, h, w, C] to frames [B, F, H, W, 3], about [-1, 1]."""
 
     def __init__(self, config: TokenizerConfig):
         super().__init__()
+        self.channels, self.step = config.latent_channels, 1
         self.patch, self.time_stride = config.patch, config.time_stride
         widths, kernel = config.widths[::-1], config.time_kernel
         self.inlet = CausalConv3d(config.latent_channels, widths[0] * config.time_stride)
@@ -80,7 +108,7 @@ class Decoder(nn.Module):
         self.norm = RMSNorm(widths[-1])
         self.out = CausalConv3d(widths[-1], 3 * self.patch**2)
 
-    def forward(self, z: Tensor, stream: Stream) -> Tensor:
+    def run(self, z: Tensor, stream: Stream) -> Tensor:
         x = rearrange(self.inlet(z, stream), "b t h w (s c) -> b (t s) h w c", s=self.time_stride)
         for layer in self.layers:
             x = layer(x, stream)
@@ -122,8 +150,7 @@ class Tokenizer(nn.Module):
         return self._run(self.decoder, raw_BTHWC, stream)
 
     @staticmethod
-    def _run(network: nn.Module, x: Tensor, stream: Stream | None) -> Tensor:
+    def _run(network: Streamed, x: Tensor, stream: Stream | None) -> Tensor:
         stream = stream or Stream()
-        y = network(x, stream)
-        stream.commit()
+        y, stream.past = network(x, stream.past)
         return y
