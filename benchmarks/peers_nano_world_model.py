@@ -1,0 +1,83 @@
+"""nano-world-model (Simchowitz Lab 2026) in `peers.py`: blocks of space and of time attention in turn, no cache.
+
+Its own `dfot_sample` makes the frame, called as its long rollout calls it: all frames but the new one are context, which every
+pass runs through the network again. Stood in for: timm's `Mlp` (imported, not used) and `PatchEmbed`. Its grids are square; ours are
+not, so the rotary tables of space are made by its own formula for H x W places, and un-patching (of patches of one cell) is a
+transposition.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import rearrange
+from peers_common import Contender, Mlp, Source, Step, Task, imports, scaled, stand_in
+from torch import Tensor, nn
+
+SOURCE = Source("https://github.com/simchowitzlabpublic/nano-world-model", "2ee3c355a6e44d2254eba8a8c29f199adddf4a3e")
+
+
+class PatchEmbed(nn.Module):
+    """In place of timm's: a strided convolution, images [B, C, H, W] to tokens [B, L, D]."""
+
+    def __init__(self, img_size: tuple[int, int], patch_size: int, in_chans: int, embed_dim: int):
+        super().__init__()
+        self.patch_size = patch_size, patch_size
+        self.num_patches = (img_size[0] // patch_size) * (img_size[1] // patch_size)
+        self.proj = nn.Conv2d(in_chans, embed_dim, patch_size, patch_size)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return rearrange(self.proj(x_BCHW), "b d h w -> b (h w) d")
+
+
+def contenders(folder: Path, task: Task) -> list[Contender]:
+    timm = (
+        stand_in("timm"), stand_in("timm.models"),
+        stand_in("timm.models.vision_transformer", Mlp=Mlp, PatchEmbed=PatchEmbed),
+    )  # fmt: skip
+    with imports(folder / "src" / "models", *timm) as load:
+        model = load("nanowm")
+    with imports(folder / "src") as load:
+        diffusion, sampling = load("diffusion"), load("diffusion.df_sample")
+
+    def build(width: int, heads: int) -> nn.Module:
+        network = model.NanoWM(
+            input_size=(task.height, task.width), patch_size=1, in_channels=task.channels, hidden_size=width,
+            depth=task.layers, num_heads=heads, num_frames=task.window, use_action=True, action_dim=task.commands, causal=True,
+        )  # fmt: skip
+        across = max(task.height, task.width)
+        square = model.get_2d_rotary_pos_embed(width // heads, across).unflatten(0, (across, across))
+        network.spatial_rope_freqs = square[: task.height, : task.width].flatten(0, 1)
+        network.unpatchify = lambda x: rearrange(x, "b (h w) c -> b c h w", h=task.height)
+        return network
+
+    network = scaled(build, task)
+    begin = _beginning(network, task, diffusion, sampling)
+    return [Contender(SOURCE.name, network, task.cells, 1, begin)]
+
+
+def _beginning(network: nn.Module, task: Task, diffusion: Any, sampling: Any) -> Any:
+    past = task.window - 1
+    shape = (1, task.window, task.channels, task.height, task.width)
+    commands_BTA = torch.randn(1, task.window, task.commands)
+
+    def begin(passes: int) -> Step:
+        process = diffusion.create_diffusion(
+            "", noise_schedule="squaredcos_cap_v2", pred_name="v", diffusion_steps=1000, snr_gamma=5.0,
+            zero_terminal_snr=True,
+        )  # fmt: skip
+        x_BTCHW = torch.randn(1, past, *shape[2:])
+
+        def step() -> Tensor:
+            nonlocal x_BTCHW
+            made = sampling.dfot_sample(
+                process, network, shape, context=x_BTCHW, n_context_frames=past, scheduling_mode="sequential",
+                num_sampling_steps=passes, model_kwargs={"action": commands_BTA}, progress=False, n_generate_frames=1,
+                history_stabilization_level=0.02,
+            )  # fmt: skip
+            x_BTCHW = made[:, 1:]
+            return made[:, -1:]
+
+        return step
+
+    return begin
