@@ -34,7 +34,13 @@ class DataConfig:
 
 @dataclass
 class TokenizerConfig:
-    """Causal 3D convolutional autoencoder (tokenizer/model.py). `patch * 2 ** (len(widths) - 1)` is the spatial stride."""
+    """Causal 3D convolutional autoencoder (tokenizer/model.py). `patch * 2 ** (len(widths) - 1)` is the spatial stride.
+
+    decoder_widths  the decoder's own widths, from the picture down to the latents; `widths` where empty. Fewer of them paint larger
+                    patches, which is what makes a decoder light
+    bottleneck      tanh: latents in [-1, 1], shaken by `latent_noise` in training; kl: a Gaussian that learns its own noise
+    lpips           a file of LPIPS weights, for the objective's option of that name (tokenizer/perceptual.py says how to make it)
+    """
 
     patch: int = 4
     widths: tuple[int, ...] = (48, 96, 192)
@@ -44,6 +50,9 @@ class TokenizerConfig:
     time_stride: int = 1
     latent_channels: int = 32
     latent_noise: float = 0.05
+    decoder_widths: tuple[int, ...] = ()
+    bottleneck: str = "tanh"
+    lpips: str = ""
 
     @property
     def stride(self) -> int:
@@ -119,6 +128,7 @@ class Config:
 
     def validate(self) -> "Config":
         """Itself, or a `UserError` that names the first field that cannot be."""
+        _check_tokenizer(self.tokenizer)
         stride = self.tokenizer.stride
         for name in ("height", "width"):
             if (size := getattr(self.data, name)) % stride or size <= 0:
@@ -143,6 +153,23 @@ class Config:
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+
+
+def _check_tokenizer(tokenizer: TokenizerConfig) -> None:
+    if tokenizer.stride not in (8, 16, 32):
+        raise UserError(
+            f"tokenizer.patch = {tokenizer.patch} with {len(tokenizer.widths)} widths makes a spatial stride of "
+            f"{tokenizer.stride}; use 8, 16 or 32 = patch * 2 ** (number of widths - 1)"
+        )
+    if tokenizer.time_stride not in (1, 2, 4):
+        raise UserError(f"tokenizer.time_stride = {tokenizer.time_stride}; use 1, 2 or 4 frames a latent")
+    if tokenizer.stride % 2 ** max(0, len(tokenizer.decoder_widths) - 1):
+        raise UserError(
+            f"tokenizer.decoder_widths = {tokenizer.decoder_widths} halve a stride of {tokenizer.stride} too often; "
+            f"use at most {tokenizer.stride.bit_length()} widths"
+        )
+    if tokenizer.bottleneck not in ("tanh", "kl"):
+        raise UserError(f"tokenizer.bottleneck = {tokenizer.bottleneck!r}; use 'tanh' or 'kl'")
 
 
 def load_config(path: Path, base: Config | None = None) -> Config:

@@ -69,3 +69,29 @@ class CausalConv3d(nn.Module):
             x_BTHWC = torch.cat(stack, dim=-1)
         y = self.conv(rearrange(x_BTHWC, "b t h w c -> (b t) c h w"))
         return rearrange(y, "(b t) c h w -> b t h w c", b=batch)
+
+
+class Streamed(nn.Module):
+    """A network over video in functional form, for whole graphs: `(x, past) -> (y, past)`, tensors in and tensors out.
+
+    `past` is what came out of the call over the frames before: () before the first, or `empty_past`, which means the same but
+    has the shapes of every later past, so that one compiled graph serves all frames.
+    """
+
+    channels: int
+    step: int  # the fewest frames (or latents) of one call
+
+    def forward(self, x_BTHWC: Tensor, past: Past = ()) -> tuple[Tensor, Past]:
+        stream = Stream(past)
+        return self.run(x_BTHWC, stream), stream.commit()
+
+    def run(self, x_BTHWC: Tensor, stream: Stream) -> Tensor:
+        """The layers in order, with the stream that carries what they remember."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def empty_past(self, batch: int, height: int, width: int) -> Past:
+        """The past before the first of inputs [batch, T, height, width, channels]: all zeros."""
+        x = next(self.parameters()).new_zeros(batch, self.step, height, width, self.channels)
+        _, past = self.forward(x)  # past any compiler that has taken the place of `self(x)`
+        return tuple(torch.zeros_like(tensor) for tensor in past)

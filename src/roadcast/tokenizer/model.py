@@ -1,9 +1,11 @@
 """The tokenizer: a causal convolutional autoencoder from frames to a small grid of latents, and back.
 
-    frames [F, H, W, 3] -> patches -> (blocks, half the size) x n -> tanh -> latents [T, H/s, W/s, C],  T = F / time_stride
+    frames [F, H, W, 3] -> patches -> (blocks, half the size) x n -> bottleneck -> latents [T, H/s, W/s, C],  T = F / time_stride
 
 Channel norms and causal kernels only, so a clip may be read whole or frame by frame (nn/causal_conv.py) with one result.
 """
+
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +13,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from roadcast.config import TokenizerConfig
-from roadcast.nn.causal_conv import CausalConv3d, Past, Stream
+from roadcast.nn.causal_conv import CausalConv3d, Stream, Streamed
 from roadcast.nn.norm import RMSNorm
+from roadcast.tokenizer.bottleneck import KLBottleneck, TanhBottleneck
 
 
 class ResidualBlock(nn.Module):
@@ -41,36 +44,10 @@ class Up(nn.Module):
         return rearrange(self.conv(x, stream), "b t h w (p q c) -> b t (h p) (w q) c", p=2, q=2)
 
 
-class Streamed(nn.Module):
-    """A network over video in functional form, for whole graphs: `(x, past) -> (y, past)`, tensors in and tensors out.
-
-    `past` is what came out of the call over the frames before: () before the first, or `empty_past`, which means the same but
-    has the shapes of every later past, so that one compiled graph serves all frames.
-    """
-
-    channels: int
-    step: int  # the fewest frames (or latents) of one call
-
-    def forward(self, x_BTHWC: Tensor, past: Past = ()) -> tuple[Tensor, Past]:
-        stream = Stream(past)
-        return self.run(x_BTHWC, stream), stream.commit()
-
-    def run(self, x_BTHWC: Tensor, stream: Stream) -> Tensor:
-        """The layers in order, with the stream that carries what they remember."""
-        raise NotImplementedError
-
-    @torch.no_grad()
-    def empty_past(self, batch: int, height: int, width: int) -> Past:
-        """The past before the first of inputs [batch, T, height, width, channels]: all zeros."""
-        x = next(self.parameters()).new_zeros(batch, self.step, height, width, self.channels)
-        _, past = self.forward(x)  # past any compiler that has taken the place of `self(x)`
-        return tuple(torch.zeros_like(tensor) for tensor in past)
-
-
 class Encoder(Streamed):
-    """Frames [B, F, H, W, 3] in [-1, 1] to latents [B, T, h, w, C] in [-1, 1]."""
+    """Frames [B, F, H, W, 3] in [-1, 1] to the bottleneck's input [B, T, h, w, outputs]."""
 
-    def __init__(self, config: TokenizerConfig):
+    def __init__(self, config: TokenizerConfig, outputs: int):
         super().__init__()
         self.channels, self.step = 3, config.time_stride
         self.patch, self.time_stride = config.patch, config.time_stride
@@ -81,14 +58,14 @@ class Encoder(Streamed):
                 self.layers.append(CausalConv3d(widths[level - 1], width, stride=2))
             self.layers.extend(ResidualBlock(width, kernel) for _ in range(config.encoder_blocks))
         self.norm = RMSNorm(widths[-1])
-        self.out = CausalConv3d(widths[-1] * config.time_stride, config.latent_channels)
+        self.out = CausalConv3d(widths[-1] * config.time_stride, outputs)
 
     def run(self, x: Tensor, stream: Stream) -> Tensor:
         x = rearrange(x, "b t (h p) (w q) c -> b t h w (p q c)", p=self.patch, q=self.patch)
         for layer in self.layers:
             x = layer(x, stream)
         x = rearrange(F.silu(self.norm(x)), "b (t s) h w c -> b t h w (s c)", s=self.time_stride)
-        return torch.tanh(self.out(x, stream))
+        return self.out(x, stream)
 
 
 class Decoder(Streamed):
@@ -97,8 +74,8 @@ class Decoder(Streamed):
     def __init__(self, config: TokenizerConfig):
         super().__init__()
         self.channels, self.step = config.latent_channels, 1
-        self.patch, self.time_stride = config.patch, config.time_stride
-        widths, kernel = config.widths[::-1], config.time_kernel
+        widths, kernel = (config.decoder_widths or config.widths)[::-1], config.time_kernel
+        self.patch, self.time_stride = config.stride // 2 ** (len(widths) - 1), config.time_stride
         self.inlet = CausalConv3d(config.latent_channels, widths[0] * config.time_stride)
         self.layers = nn.ModuleList()
         for level, width in enumerate(widths):
@@ -108,8 +85,8 @@ class Decoder(Streamed):
         self.norm = RMSNorm(widths[-1])
         self.out = CausalConv3d(widths[-1], 3 * self.patch**2)
 
-    def run(self, z: Tensor, stream: Stream) -> Tensor:
-        x = rearrange(self.inlet(z, stream), "b t h w (s c) -> b (t s) h w c", s=self.time_stride)
+    def run(self, x: Tensor, stream: Stream) -> Tensor:
+        x = rearrange(self.inlet(x, stream), "b t h w (s c) -> b (t s) h w c", s=self.time_stride)
         for layer in self.layers:
             x = layer(x, stream)
         x = self.out(F.silu(self.norm(x)), stream)
@@ -117,7 +94,7 @@ class Decoder(Streamed):
 
 
 class Tokenizer(nn.Module):
-    """Encoder, decoder, and the latents' mean and deviation by channel, which `encode` and `decode` take out and put back."""
+    """Encoder, bottleneck, decoder, and the latents' mean and deviation by channel, which `encode` takes out and `decode` puts back."""
 
     mean: Tensor
     std: Tensor
@@ -125,7 +102,9 @@ class Tokenizer(nn.Module):
     def __init__(self, config: TokenizerConfig):
         super().__init__()
         self.config = config
-        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.bottleneck = KLBottleneck() if config.bottleneck == "kl" else TanhBottleneck(config.latent_noise)
+        self.encoder = Encoder(config, self.bottleneck.inputs(config.latent_channels))
+        self.decoder = Decoder(config)
         self.register_buffer("mean", torch.zeros(config.latent_channels))
         self.register_buffer("std", torch.ones(config.latent_channels))
 
@@ -141,12 +120,22 @@ class Tokenizer(nn.Module):
         x_BFHWC = self.decode_raw(z_BTHWC * self.std + self.mean, stream)
         return (x_BFHWC.clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
 
+    def decode_pieces(self, z_BTHWC: Tensor, latents: int = 16) -> Iterator[Tensor]:
+        """`decode`, `latents` time steps at a time: the frames of a clip of any length, in the memory of one piece."""
+        stream = Stream()
+        for piece_BTHWC in z_BTHWC.split(latents, dim=1):
+            yield self.decode(piece_BTHWC, stream)
+
     def encode_raw(self, frames_BFHWC: Tensor, stream: Stream | None = None) -> Tensor:
-        """Latents in [-1, 1] as the encoder makes them: the differentiable half of `encode`."""
+        """Latents before their statistics are taken out: the differentiable half of `encode`."""
+        return self.bottleneck(self.encode_hidden(frames_BFHWC, stream))
+
+    def encode_hidden(self, frames_BFHWC: Tensor, stream: Stream | None = None) -> Tensor:
+        """What the encoder says of uint8 frames, from which the bottleneck makes latents."""
         return self._run(self.encoder, frames_BFHWC.float() / 127.5 - 1, stream)
 
     def decode_raw(self, raw_BTHWC: Tensor, stream: Stream | None = None) -> Tensor:
-        """Frames, about [-1, 1], of latents in [-1, 1]: the differentiable half of `decode`."""
+        """Frames, about [-1, 1], of latents with their statistics in: the differentiable half of `decode`."""
         return self._run(self.decoder, raw_BTHWC, stream)
 
     @staticmethod
