@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from roadcast.nn.image_quality import PSNR_CAP_DB, psnr, ssim
+from roadcast.nn.image_quality import MS_SSIM_WEIGHTS, PSNR_CAP_DB, ms_ssim, psnr, scales_that_fit, ssim
 
 
 def pair(seed: int, shape: tuple[int, ...] = (40, 56, 3)) -> tuple[np.ndarray, np.ndarray]:
@@ -22,6 +23,49 @@ def test_ssim_and_psnr_agree_with_scikit_image(seed, data_range):
     assert ssim(torch.tensor(a), torch.tensor(b), data_range).item() == pytest.approx(theirs, abs=1e-4)
     ratio = peak_signal_noise_ratio(a, b, data_range=data_range)
     assert psnr(torch.tensor(a), torch.tensor(b), data_range).item() == pytest.approx(ratio, abs=1e-3)
+
+
+def multiscale_by_scipy(a: np.ndarray, b: np.ndarray) -> float:
+    """Equation 7 of the paper of one channel [H, W] in [0, 1], in float64, with scipy's Gaussian filter."""
+
+    def blur(x: np.ndarray) -> np.ndarray:
+        return gaussian_filter(x, 1.5, truncate=3.5)[5:-5, 5:-5]
+
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    score, last = 1.0, len(MS_SSIM_WEIGHTS) - 1
+    for scale, weight in enumerate(MS_SSIM_WEIGHTS):
+        mean_a, mean_b = blur(a), blur(b)
+        var_a, var_b, covariance = (blur(x * y) - blur(x) * blur(y) for x, y in ((a, a), (b, b), (a, b)))
+        factor = (2 * covariance + 0.03**2) / (var_a + var_b + 0.03**2)
+        if scale == last:
+            factor *= (2 * mean_a * mean_b + 0.01**2) / (mean_a**2 + mean_b**2 + 0.01**2)
+        score *= factor.mean() ** weight
+        a, b = (x.reshape(x.shape[0] // 2, 2, x.shape[1] // 2, 2).mean(axis=(1, 3)) for x in (a, b))
+    return score
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1, 0.3])
+def test_multiscale_ssim_agrees_with_the_paper_written_out(noise):
+    a = pair(0, (192, 224, 3))[0]
+    b = np.clip(a + np.random.default_rng(1).normal(0, noise, a.shape), 0, 1).astype(np.float32)
+    expected = np.mean([multiscale_by_scipy(a[..., c], b[..., c]) for c in range(3)])
+    assert ms_ssim(torch.tensor(a), torch.tensor(b)).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_multiscale_ssim_takes_as_many_scales_as_fit():
+    a, b = (torch.tensor(x) for x in pair(0, (2, 64, 96, 3)))
+    assert scales_that_fit(64, 96) == 3 and scales_that_fit(176, 300) == 5 and scales_that_fit(10, 300) == 0
+    torch.testing.assert_close(ms_ssim(a, b, weights=[1.0]), ssim(a, b), rtol=1e-3, atol=1e-3)
+    assert ms_ssim(a, b, weights=[0.2, 0.3, 0.5]).shape == (2,)
+    with pytest.raises(ValueError, match="fit into images of 8x12"):
+        ms_ssim(a, b, weights=[0.25] * 4)
+
+
+def test_multiscale_ssim_has_a_gradient_where_nothing_is_alike():
+    a = torch.tensor(pair(0, (176, 176, 3))[0])
+    b = (1 - a).requires_grad_()
+    ms_ssim(a, b).backward()
+    assert b.grad is not None and torch.isfinite(b.grad).all()
 
 
 def test_every_leading_axis_is_an_image_of_its_own():

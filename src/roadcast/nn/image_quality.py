@@ -1,10 +1,19 @@
-"""Image likeness as pure, differentiable tensor functions: PSNR and SSIM on channels-last images."""
+"""Image likeness as pure, differentiable tensor functions: PSNR, SSIM and multi-scale SSIM on channels-last images."""
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 PSNR_CAP_DB = 100.0  # the score of two equal images, whose PSNR would be infinite and spoil every mean
+MS_SSIM_WEIGHTS = (
+    0.0448,
+    0.2856,
+    0.3001,
+    0.2363,
+    0.1333,
+)  # of five scales, the finest first: Wang et al. 2003, section 3.2
 
 
 def psnr(a: Tensor, b: Tensor, data_range: float = 1.0) -> Tensor:
@@ -39,6 +48,65 @@ def ssim(a: Tensor, b: Tensor, data_range: float = 1.0, window: int = 11, sigma:
     Returns: [...], one value per image, float32 or float64.
     Raises: ValueError when the shapes differ, the images are not floating point or are smaller than the window.
     """
+    luminance, structure = _likeness(a, b, data_range, window, sigma)
+    return (luminance * structure).mean(dim=(-3, -2, -1))
+
+
+def ms_ssim(
+    a: Tensor,
+    b: Tensor,
+    data_range: float = 1.0,
+    weights: Sequence[float] = MS_SSIM_WEIGHTS,
+    window: int = 11,
+    sigma: float = 1.5,
+) -> Tensor:
+    """Multi-scale structural similarity of each image, 1 when equal, larger is better.
+
+        MS-SSIM = l_M^w_M prod_j (c s)_j^w_j
+
+    Wang, Simoncelli, Bovik, "Multiscale structural similarity for image quality assessment" (2003), eq. 7: at each of M
+    scales the mean of contrast times structure, at the coarsest that of luminance too, from one scale to the next the mean
+    of 2x2 pixels. As others do, a scale of negative likeness counts as none, and a channel is an image of its own until
+    the end.
+
+    Args:
+        a, b, data_range, window, sigma: as for `ssim`; H and W at least `window * 2 ** (len(weights) - 1)`.
+        weights: exponent of each scale, the finest first; five of the paper's by default.
+    Returns: [...], one value per image, float32 or float64.
+    Raises: ValueError as `ssim`, at the scale where the images have become too small.
+    """
+    result = None
+    for scale, weight in enumerate(weights):
+        if scale:
+            a, b = (halved(x) for x in (a, b))
+        luminance, structure = _likeness(a, b, data_range, window, sigma)
+        last = scale == len(weights) - 1
+        likeness = (luminance * structure if last else structure).mean(dim=(-2, -1))
+        # Not quite zero: the gradient of x^w at zero is infinite.
+        factor = likeness.clamp_min(1e-6) ** weight
+        result = factor if result is None else result * factor
+    if result is None:
+        raise ValueError("ms_ssim: weights are empty; give one for each scale")
+    return result.mean(dim=-1)
+
+
+def scales_that_fit(height: int, width: int, window: int = 11) -> int:
+    """How many scales `ms_ssim` can take of images of this size."""
+    scales = 0
+    while min(height, width) >= window:
+        scales, height, width = scales + 1, height // 2, width // 2
+    return scales
+
+
+def halved(x: Tensor) -> Tensor:
+    """The mean of 2x2 pixels of images [..., H, W, C]; an odd last row or column is left out."""
+    *lead, height, width, channels = x.shape
+    x = x[..., : height // 2 * 2, : width // 2 * 2, :]
+    return x.reshape(*lead, height // 2, 2, width // 2, 2, channels).mean(dim=(-4, -2))
+
+
+def _likeness(a: Tensor, b: Tensor, data_range: float, window: int, sigma: float) -> tuple[Tensor, Tensor]:
+    """The maps of luminance, and of contrast times structure, whose product is SSIM: each [..., C, H', W'], window by window."""
     _check(a, b)
     *lead, height, width, channels = a.shape
     if window % 2 == 0 or min(height, width) < window:
@@ -58,7 +126,8 @@ def ssim(a: Tensor, b: Tensor, data_range: float = 1.0, window: int = 11, sigma:
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     luminance = (2 * mean_a * mean_b + c1) / (mean_a.square() + mean_b.square() + c1)
     structure = (2 * covariance + c2) / (variance + c2)
-    return (luminance * structure).reshape(*lead, -1).mean(dim=-1)
+    shape = (*lead, *luminance.shape[1:])
+    return luminance.reshape(shape), structure.reshape(shape)
 
 
 def _check(a: Tensor, b: Tensor) -> None:

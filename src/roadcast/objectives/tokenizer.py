@@ -7,37 +7,80 @@ import torch
 from torch import Tensor, nn
 
 from roadcast.data.clip import Clip
+from roadcast.errors import UserError
+from roadcast.flow.world import World
+from roadcast.nn.lpips import LPIPS
 from roadcast.objectives.base import Objective, Terms, register_objective
-from roadcast.tokenizer.losses import difference_loss, pixel_loss, structure_loss
+from roadcast.tokenizer.adversary import Adversary
+from roadcast.tokenizer.bottleneck import KLBottleneck
+from roadcast.tokenizer.losses import PICTURE_LOSSES, equivariance_loss
+from roadcast.tokenizer.perceptual import lpips_loss
 
 
 @register_objective("tokenizer")
 class TokenizerObjective(Objective):
-    """`L = w_p |x - x'| + w_s (1 - SSIM) + w_d |dx - dx'|`, latents shaken by noise so that their neighbours mean the same.
+    """`L = sum_i w_i L_i`, each weight w_i an option by the name of its loss; a loss of weight 0 is not computed.
 
-    The noise takes the place of a KL term: a decoder that must read `z + sigma n` makes the latent space smooth.
+    Of pictures: `pixel`, `structure`, `multiscale`, `gradient`, `difference` (tokenizer/losses.py), `lpips`
+    (tokenizer/perceptual.py). Of latents: `equivariance`, and `kl`, which the bottleneck of that name needs. Of both sides:
+    `adversarial`, with a discriminator that first speaks after `adversarial_from` batches and whose slope is held by `r1`
+    (tokenizer/adversary.py).
+
+    In training the decoder reads shaken latents (tokenizer/bottleneck.py), so that neighbours come to mean the same.
     """
 
     reads = "frames"
-    defaults: ClassVar[dict[str, float]] = {"pixel": 1.0, "structure": 0.2, "difference": 0.5}
+    defaults: ClassVar[dict[str, float]] = {
+        **dict.fromkeys(PICTURE_LOSSES, 0.0),
+        "pixel": 1.0,
+        "structure": 0.2,
+        "difference": 0.5,
+        "lpips": 0.0,
+        "equivariance": 0.0,
+        "kl": 0.0,
+        "adversarial": 0.0,
+        "adversarial_from": 0.0,
+        "r1": 1.0,
+    }
+
+    def __init__(self, world: World, options: dict[str, float]):
+        super().__init__(world, options)
+        check_options(self.options, world)
+        self.picture_losses = {name: loss for name, loss in PICTURE_LOSSES.items() if self.options[name]}
+        if self.options["lpips"]:
+            self.picture_losses["lpips"] = lpips_loss(world.config.tokenizer.lpips, world.device)
+        self.adversary = None
+        if self.options["adversarial"]:
+            with torch.random.fork_rng(
+                devices=[]
+            ):  # the same whatever was drawn before: a resumed run begins with it too
+                torch.manual_seed(world.config.seed)
+                first = int(self.options["adversarial_from"])
+                self.adversary = Adversary(self.options["adversarial"], first, self.options["r1"]).to(world.device)
 
     @property
     def trained(self) -> nn.Module:
-        return self.world.tokenizer
+        if self.adversary is None:
+            return self.world.tokenizer
+        return nn.ModuleDict({"tokenizer": self.world.tokenizer, "adversary": self.adversary})
 
     def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
         assert clip.frames_BFHWC is not None
-        tokenizer = self.world.tokenizer
+        tokenizer, options = self.world.tokenizer, self.options
         true = clip.frames_BFHWC.float() / 127.5 - 1
-        z = tokenizer.encode_raw(clip.frames_BFHWC)
-        noise = torch.randn(z.shape, generator=generator).to(z)
-        made = tokenizer.decode_raw(z + tokenizer.config.latent_noise * noise)
-        terms = {
-            "pixel": pixel_loss(made, true),
-            "structure": structure_loss(made, true),
-            "difference": difference_loss(made, true),
-        }
-        loss = torch.stack([self.options[name] * term for name, term in terms.items()]).sum()
+        hidden = tokenizer.encode_hidden(clip.frames_BFHWC)
+        z = tokenizer.bottleneck(hidden)
+        shaken = tokenizer.bottleneck.sample(hidden, torch.randn(z.shape, generator=generator).to(z))
+        made = tokenizer.decode_raw(shaken)
+        terms = {name: loss(made, true) for name, loss in self.picture_losses.items()}
+        if options["equivariance"]:
+            terms["equivariance"] = equivariance_loss(tokenizer.decode_raw, shaken, true)
+        if isinstance(tokenizer.bottleneck, KLBottleneck):
+            terms["kl"] = tokenizer.bottleneck.divergence(hidden)
+        loss = torch.stack([options[name] * term for name, term in terms.items()]).sum()
+        if self.adversary is not None and torch.is_grad_enabled():  # a held-out loss is of pictures alone
+            adversarial = self.adversary(made, true, loss, tokenizer.decoder.out.conv.weight)
+            loss, terms = loss + sum(adversarial.values()), terms | adversarial
         psnr = -10 * ((made.clamp(-1, 1) - true).square().mean(dim=(2, 3, 4)) / 4).clamp_min(1e-10).log10()
         return loss, terms | {"psnr": psnr.mean(), "latent_std": z.std()}
 
@@ -45,6 +88,28 @@ class TokenizerObjective(Objective):
     def finish(self, clips: Iterable[Clip]) -> None:
         """Measure mean and deviation of each latent channel over `clips`, and keep them in the tokenizer."""
         tokenizer = self.world.tokenizer
+        clips = (clip.to(self.world.device) for clip in clips)
         z = torch.cat([tokenizer.encode_raw(clip.frames_BFHWC).flatten(0, -2) for clip in clips])
         tokenizer.mean.copy_(z.mean(dim=0))
         tokenizer.std.copy_(z.std(dim=0).clamp_min(1e-4))
+
+
+def check_options(options: dict[str, float], world: World) -> None:
+    """Raise `UserError` for weights that the world's configuration cannot serve."""
+    tokenizer, shorter = world.config.tokenizer, min(world.config.data.height, world.config.data.width)
+    if (options["kl"] > 0) != (tokenizer.bottleneck == "kl"):
+        raise UserError(
+            f"option kl = {options['kl']} with tokenizer.bottleneck = {tokenizer.bottleneck!r}: give the divergence a weight, "
+            "for example kl = 1e-3, with bottleneck 'kl', and with no other"
+        )
+    if options["equivariance"] and shorter < 2 * tokenizer.stride:
+        raise UserError(
+            f"option equivariance halves the latents, and {shorter} pixels are one latent of stride {tokenizer.stride}; "
+            f"use pictures of {2 * tokenizer.stride} pixels or more, or set it to 0"
+        )
+    if options["lpips"] and shorter < LPIPS.smallest:
+        raise UserError(
+            f"option lpips takes pictures of {LPIPS.smallest} pixels or more, and these have {shorter}; set it to 0"
+        )
+    if not any(options[name] for name in (*PICTURE_LOSSES, "lpips")):
+        raise UserError("every loss of pictures has weight 0, so that nothing would be learnt; leave pixel = 1.0")
