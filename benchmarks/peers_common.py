@@ -6,8 +6,7 @@ its transformer does not need is stood in for by modules made here, each named i
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -111,45 +110,18 @@ def scaled(build: Callable[[int, int], nn.Module], task: Task) -> nn.Module:
     return randomise(build(*size))
 
 
+def load(folder: Path, *names: str, stand_ins: Iterable[ModuleType] = ()) -> list[Any]:
+    """Modules of a checkout by name, with `stand_ins` in place of packages. They stay: the compiler looks them up by name."""
+    sys.modules.update({module.__name__: module for module in stand_ins})
+    sys.path.insert(0, str(folder))
+    try:
+        return [importlib.import_module(name) for name in names]
+    finally:
+        sys.path.remove(str(folder))
+
+
 def stand_in(name: str, **members: Any) -> ModuleType:
     """A module of this name that holds these."""
     module = ModuleType(name)
     module.__dict__.update(members)
     return module
-
-
-@contextmanager
-def imports(folder: Path, *stand_ins: ModuleType) -> Iterator[Callable[[str], Any]]:
-    """Imports by name, from `folder` first and with `stand_ins` in place of packages; afterwards no trace of either is left."""
-    known = dict(sys.modules)
-    sys.modules.update({module.__name__: module for module in stand_ins})
-    sys.path.insert(0, str(folder))
-    try:
-        yield importlib.import_module
-    finally:
-        sys.path.remove(str(folder))
-        theirs = [m for m in set(sys.modules) - set(known) if _under(sys.modules[m], folder)]
-        for name in [*theirs, *(module.__name__ for module in stand_ins)]:
-            sys.modules.pop(name)
-            if name in known:
-                sys.modules[name] = known[name]
-
-
-def _under(module: ModuleType, folder: Path) -> bool:
-    return Path(getattr(module, "__file__", None) or "/").is_relative_to(folder)
-
-
-class Mlp(nn.Module):
-    """In place of `timm.layers.Mlp`: two linear layers with `act_layer` between."""
-
-    def __init__(
-        self, in_features: int, hidden_features: int, act_layer: Callable[[], nn.Module] = nn.GELU, drop: float = 0
-    ):
-        super().__init__()
-        assert drop == 0
-        self.fc1 = nn.Linear(in_features, hidden_features)
-        self.act = act_layer()
-        self.fc2 = nn.Linear(hidden_features, in_features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))

@@ -1,7 +1,7 @@
 """nano-world-model (Simchowitz Lab 2026) in `peers.py`: blocks of space and of time attention in turn, no cache.
 
 Its own `dfot_sample` makes the frame, called as its long rollout calls it: all frames but the new one are context, which every
-pass runs through the network again. Stood in for: timm's `Mlp` (imported, not used) and `PatchEmbed`. Its grids are square; ours are
+pass runs through the network again. Stood in for: timm. Its grids are square; ours are
 not, so the rotary tables of space are made by its own formula for H x W places, and un-patching (of patches of one cell) is a
 transposition.
 """
@@ -11,34 +11,16 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from peers_common import Contender, Mlp, Source, Step, Task, imports, scaled, stand_in
+from peers_common import Contender, Source, Step, Task, load, scaled
+from peers_timm import TIMM
 from torch import Tensor, nn
 
 SOURCE = Source("https://github.com/simchowitzlabpublic/nano-world-model", "2ee3c355a6e44d2254eba8a8c29f199adddf4a3e")
 
 
-class PatchEmbed(nn.Module):
-    """In place of timm's: a strided convolution, images [B, C, H, W] to tokens [B, L, D]."""
-
-    def __init__(self, img_size: tuple[int, int], patch_size: int, in_chans: int, embed_dim: int):
-        super().__init__()
-        self.patch_size = patch_size, patch_size
-        self.num_patches = (img_size[0] // patch_size) * (img_size[1] // patch_size)
-        self.proj = nn.Conv2d(in_chans, embed_dim, patch_size, patch_size)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return rearrange(self.proj(x_BCHW), "b d h w -> b (h w) d")
-
-
 def contenders(folder: Path, task: Task) -> list[Contender]:
-    timm = (
-        stand_in("timm"), stand_in("timm.models"),
-        stand_in("timm.models.vision_transformer", Mlp=Mlp, PatchEmbed=PatchEmbed),
-    )  # fmt: skip
-    with imports(folder / "src" / "models", *timm) as load:
-        model = load("nanowm")
-    with imports(folder / "src") as load:
-        diffusion, sampling = load("diffusion"), load("diffusion.df_sample")
+    (model,) = load(folder / "src" / "models", "nanowm", stand_ins=TIMM)
+    diffusion, sampling = load(folder / "src", "diffusion", "diffusion.df_sample")
 
     def build(width: int, heads: int) -> nn.Module:
         network = model.NanoWM(

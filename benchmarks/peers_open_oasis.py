@@ -1,15 +1,15 @@
 """open-oasis (Etched and Decart 2024) in `peers.py`: space and time attention in every block, no cache.
 
 Its sampling loop runs the network on the whole window, the past at a small noise level and the new frame on its way down, in
-every pass. The loop is written anew below for one new frame: theirs needs CUDA and a film. Stood in for: timm's `Mlp` and
-`to_2tuple`.
+every pass. The loop is written anew below for one new frame: theirs needs CUDA and a film. Stood in for: timm.
 """
 
 from itertools import pairwise
 from pathlib import Path
 
 import torch
-from peers_common import Contender, Mlp, Source, Step, Task, imports, scaled, stand_in
+from peers_common import Contender, Source, Step, Task, load, scaled
+from peers_timm import TIMM
 from torch import Tensor, nn
 
 SOURCE = Source("https://github.com/etched-ai/open-oasis", "f59deef2c019c212bd0c5a3a5b986a51f3701847")
@@ -17,15 +17,10 @@ CONTEXT_LEVEL, NOISE_LEVELS = 14, 1000
 
 
 def contenders(folder: Path, task: Task) -> list[Contender]:
-    timm = (
-        stand_in("timm"), stand_in("timm.models"), stand_in("timm.models.vision_transformer", Mlp=Mlp),
-        stand_in("timm.layers"), stand_in("timm.layers.helpers", to_2tuple=lambda n: (n, n)),
-    )  # fmt: skip
-    with imports(folder, *timm) as load:
-        transformer = load("dit").DiT
+    (dit,) = load(folder, "dit", stand_ins=TIMM)
 
     def build(width: int, heads: int) -> nn.Module:
-        return transformer(
+        return dit.DiT(
             input_h=task.height, input_w=task.width, patch_size=1, in_channels=task.channels, hidden_size=width,
             depth=task.layers // 2, num_heads=heads, external_cond_dim=task.commands, max_frames=task.window,
         )  # fmt: skip

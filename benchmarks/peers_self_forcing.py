@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from peers_common import Contender, Source, Step, Task, imports, scaled, stand_in
+from peers_common import Contender, Source, Step, Task, load, scaled, stand_in
 from torch import Tensor, nn
 
 SOURCE = Source("https://github.com/guandeh17/Self-Forcing", "33593df3e81fa3ec10239271dd2c100facac6de1")
@@ -31,8 +31,8 @@ def contenders(folder: Path, task: Task) -> list[Contender]:
         stand_in("diffusers.configuration_utils", ConfigMixin=object, register_to_config=lambda method: method),
         stand_in("diffusers.models"), stand_in("diffusers.models.modeling_utils", ModelMixin=nn.Module),
     )  # fmt: skip
-    with imports(folder, wan, modules, *diffusers) as load:
-        model, causal_model = load("wan.modules.model"), load("wan.modules.causal_model")
+    names = "wan.modules.model", "wan.modules.causal_model"
+    model, causal_model = load(folder, *names, stand_ins=(wan, modules, *diffusers))
     model.flash_attention = causal_model.attention = _attention
     return [_contender(causal_model.CausalWanModel, task, frames) for frames in BLOCKS]
 
