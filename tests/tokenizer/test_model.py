@@ -1,14 +1,33 @@
 import pytest
 import torch
 
+from roadcast.errors import UserError
 from roadcast.nn.causal_conv import Stream
 from worlds import micro_config, random_world
 
 
-@pytest.mark.parametrize("time_stride", [1, 2, 4])
-def test_streaming_equals_whole(time_stride):
-    """Frame by frame with carried state gives what reading the clip whole gives, encoding and decoding."""
-    tokenizer = random_world(micro_config(tokenizer__time_stride=time_stride)).tokenizer
+@pytest.mark.parametrize(
+    ("stride", "time_stride", "changes"),
+    [
+        (16, 1, {}),
+        (16, 2, {}),
+        (16, 4, {}),
+        (8, 1, {"patch": 2}),
+        (8, 2, {"widths": (8, 16)}),
+        (32, 1, {"patch": 8}),
+        (32, 4, {"widths": (4, 8, 8, 16)}),
+        (16, 1, {"time_kernel": 1}),
+        (16, 2, {"time_kernel": 3}),
+        (16, 4, {"time_kernel": 5}),
+        (16, 1, {"decoder_widths": (12,)}),
+        (32, 2, {"patch": 8, "decoder_widths": (4, 8, 8, 8, 8, 8)}),
+        (16, 2, {"bottleneck": "kl"}),
+    ],
+)
+def test_streaming_equals_whole(stride, time_stride, changes):
+    """Frame by frame with carried state gives what reading the clip whole gives, encoding and decoding, at every stride."""
+    changes = {f"tokenizer__{name}": value for name, value in changes.items()}
+    tokenizer = random_world(micro_config(tokenizer__time_stride=time_stride, **changes)).tokenizer
     frames = torch.randint(0, 256, (2, 8, 32, 64, 3), dtype=torch.uint8)
     with torch.no_grad():
         z = tokenizer.encode(frames)
@@ -16,9 +35,66 @@ def test_streaming_equals_whole(time_stride):
         into, out = Stream(), Stream()
         z_parts = [tokenizer.encode(part, into) for part in frames.split(time_stride, dim=1)]
         parts = [tokenizer.decode_raw(part, out) for part in z.split(1, dim=1)]
-    assert z.shape == (2, 8 // time_stride, 2, 4, 4) and made.shape == frames.shape
+    assert z.shape == (2, 8 // time_stride, 32 // stride, 64 // stride, 4) and made.shape == frames.shape
     torch.testing.assert_close(torch.cat(z_parts, dim=1), z, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(torch.cat(parts, dim=1), made, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"patch": 1}, "makes a spatial stride of 4; use 8, 16 or 32"),
+        ({"widths": (8, 8, 8, 8, 8)}, "makes a spatial stride of 64; use 8, 16 or 32"),
+        ({"time_stride": 3}, "tokenizer.time_stride = 3; use 1, 2 or 4"),
+        ({"decoder_widths": (4, 4, 4, 4, 4, 4)}, "halve a stride of 16 too often; use at most 5 widths"),
+        ({"bottleneck": "vq"}, "tokenizer.bottleneck = 'vq'; use 'tanh' or 'kl'"),
+    ],
+)
+def test_other_strides_and_bottlenecks_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        micro_config(**{f"tokenizer__{name}": value for name, value in changes.items()})
+
+
+def test_an_empty_past_is_the_beginning_of_a_video():
+    """With zeros for a past, and with none, the first frames come out the same, of either network and at any stride."""
+    tokenizer = random_world(micro_config(tokenizer__time_stride=2, tokenizer__time_kernel=3)).tokenizer
+    for network, x in (
+        (tokenizer.encoder, torch.randn(2, 2, 32, 64, 3)),
+        (tokenizer.decoder, torch.randn(2, 1, 2, 4, 4)),
+    ):
+        empty = network.empty_past(2, *x.shape[2:4])
+        with torch.no_grad():
+            (fresh, past), (begun, past_begun) = network(x), network(x, empty)
+        torch.testing.assert_close(fresh, begun)
+        assert [p.shape for p in past] == [p.shape for p in past_begun] == [p.shape for p in empty] and empty
+
+
+def test_a_long_clip_decoded_in_pieces_equals_whole():
+    """And no piece keeps more than its own last frames: what the stream remembers is as large as after one frame."""
+    tokenizer = random_world().tokenizer
+    z = torch.randn(1, 11, 2, 4, 4)
+    with torch.no_grad():
+        pieces = list(tokenizer.decode_pieces(z, latents=4))
+        assert [piece.shape[1] for piece in pieces] == [4, 4, 3]
+        assert (torch.cat(pieces, dim=1).int() - tokenizer.decode(z).int()).abs().max() <= 1
+        stream = Stream()
+        tokenizer.decode(z, stream)
+    one_frame = sum(p.numel() for p in tokenizer.decoder.empty_past(1, 2, 4))
+    assert sum(p.untyped_storage().nbytes() // p.element_size() for p in stream.past) == one_frame
+
+
+def test_the_gaussian_is_read_by_its_mean_and_trained_by_its_samples():
+    tokenizer = random_world(micro_config(tokenizer__bottleneck="kl")).tokenizer
+    frames = torch.randint(0, 256, (1, 2, 32, 64, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        hidden = tokenizer.encode_hidden(frames)
+        mean = tokenizer.encode_raw(frames)
+        noise = torch.randn(20_000, *mean.shape)
+        samples = tokenizer.bottleneck.sample(hidden, noise)
+    std = (0.5 * hidden[..., 4:]).exp()
+    torch.testing.assert_close(mean, hidden[..., :4])
+    assert ((samples.mean(dim=0) - mean).abs() < 5 * std / 20_000**0.5).all()
+    torch.testing.assert_close(samples.std(dim=0), std, rtol=0.05, atol=0)
 
 
 def test_causal_by_value_and_by_gradient():
