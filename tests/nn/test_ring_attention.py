@@ -4,6 +4,7 @@ import multiprocessing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -62,19 +63,9 @@ def on_one_rank(rank: int, size: int, folder: str) -> None:
     """Every case on this rank's slice; its results, and how many blocks it read and passed on, go to a file."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=size)
-    counts = {"attend_with_lse": 0, "_Transfer": 0}
-
-    def count(name):
-        counted = getattr(ring_attention, name)
-
-        def counting(*given):
-            counts[name] += 1
-            return counted(*given)
-
-        setattr(ring_attention, name, counting)
-
-    for name in counts:
-        count(name)
+    counted = {name: Mock(wraps=getattr(ring_attention, name)) for name in ("attend_with_lse", "_Transfer")}
+    for name, counter in counted.items():
+        setattr(ring_attention, name, counter)
     ends = dist.new_group([0, size - 1])
     results = {}
     for name, case in CASES.items():
@@ -84,9 +75,10 @@ def on_one_rank(rank: int, size: int, folder: str) -> None:
             place = slice(members.index(rank) * L // len(members), (members.index(rank) + 1) * L // len(members))
             frames = None if case.frames is None else case.frames[:, place]
             parts = [x[:, :, place] for x in sequence(case)]
-            counts.update(dict.fromkeys(counts, 0))
+            for counter in counted.values():
+                counter.reset_mock()
             result = run(*parts, partial(ring_attention.ring_attend, mask=case.mask, frame_BL=frames, group=group))
-            results[name, group is None] = result, dict(counts)
+            results[name, group is None] = result, {what: counter.call_count for what, counter in counted.items()}
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -97,9 +89,7 @@ def ranks(request, tmp_path_factory) -> list[dict]:
     folder: Path = tmp_path_factory.mktemp("ring")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parents[2])  # where a new process finds this file again
-        multiprocessing.set_forkserver_preload(
-            ["pytest", "roadcast.nn.ring_attention"]
-        )  # torch is imported once for all
+        multiprocessing.set_forkserver_preload(["pytest", "roadcast.nn.ring_attention"])  # torch, once for all
         mp.start_processes(on_one_rank, (request.param, str(folder)), nprocs=request.param, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
 
