@@ -149,6 +149,7 @@ def test_overrides_apply_in_order():
         ("dynamics={width = 16, heads = 8, kv_heads = 1}", "must divide by 4"),
         ("flow.prediction=noise", r"flow\.prediction = 'noise'; use 'x' or 'v'"),
         ("train.distil.steps=5", r"train\.distil\.objective is empty"),
+        ("train.dynamics.remat=full", r"train\.dynamics\.remat = 'full'; use one of none, selective, block"),
     ],
 )
 def test_mistakes_in_an_override_are_named(assignment, message):

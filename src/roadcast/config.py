@@ -85,12 +85,17 @@ class FlowConfig:
     context_noise: float = 0.05
 
 
+REMAT_MODES = ("none", "selective", "block")
+
+
 @dataclass
 class StageConfig:
     """One rung of the training ladder: an objective, its options by name, and how long to climb.
 
     curriculum  ((from step, frames a clip), ...), the first from step 0; clip_frames where it is empty
     augment     what is done to the clips at random, by name (docs/augmentation.md); latents are then made as clips are read
+    remat       what is computed again in the backward pass rather than kept (parallel/remat.py): none; selective, all that is
+                cheap; block, all but each block's input
     """
 
     objective: str = ""
@@ -98,6 +103,7 @@ class StageConfig:
     steps: int = 1000
     batch: int = 8
     accumulate: int = 1
+    remat: str = "none"
     clip_frames: int = 16
     curriculum: tuple[tuple[int, int], ...] = ()
     augment: dict[str, float] = field(default_factory=dict)
@@ -146,6 +152,8 @@ class Config:
         for name, stage in self.train.items():
             if not stage.objective:
                 raise UserError(f"train.{name}.objective is empty; name one, for example 'diffusion_forcing'")
+            if stage.remat not in REMAT_MODES:
+                raise UserError(f"train.{name}.remat = {stage.remat!r}; use one of {', '.join(REMAT_MODES)}")
         return self
 
     def to_dict(self) -> dict[str, Any]:
