@@ -1,19 +1,22 @@
 """How fast a latent frame is made, beside other open world models of the same size on the same machine.
 
-    python benchmarks/peers.py --peers DIR [--quick] [--preset tiny] [--preset small] [--threads 1]
+    python benchmarks/peers.py --peers DIR [--quick] [--compile] [--preset tiny] [--preset small] [--passes 1 2 4 8] [--threads 1]
 
 DIR holds checkouts named as their repositories; a missing one is told, with the line that gets it, and the others are timed.
 Every network has random weights, our number of parameters (within a tenth), attention in as many layers, a token for every latent
 cell and a window of 32 latent frames, the new one among them. A step makes the next latent frames with K network passes, as its
 project does it; tokenizers are left out. float32, batch 1, in rounds in which all take turns; times are told for one latent frame.
-`ratio` is, within a round, the fastest peer's time over ours, and the median over rounds. The last line is one JSON object.
+With --compile all are timed a second time under `torch.compile`: ours the whole step, the others their network, as Self-Forcing's
+demo does. `ratio` is, within a round, the fastest peer's time over ours, and the median over rounds; `ratio_each_frame` the same
+over those alone that make frame by frame, so that every command is answered by the next frame. Both are given by the clock and by
+processor time, which holds on a busy machine. The last line is one JSON object.
 """
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +29,13 @@ from peers_common import Contender, Step, Task
 from peers_ours import ours
 
 PEERS = (peers_open_oasis, peers_self_forcing, peers_nano_world_model)
-PASSES = (1, 2, 4, 8)
 MOST = 900  # latent frames made by one contender: Self-Forcing's rotary table ends at 1,024
 
-Times = dict[tuple[str, int], list[list[float]]]
-"""Seconds a latent frame: by contender and passes, by round, by step."""
+Times = dict[tuple[str, int], list[np.ndarray]]
+"""Seconds a latent frame, by the clock and of the processor [steps, 2]: by contender and passes, by round."""
 
 
-def find(folder: Path | None, task: Task) -> tuple[list[Contender], dict[str, str]]:
+def find(folder: Path | None, task: Task, compiled: bool) -> tuple[list[Contender], dict[str, str]]:
     """The peers that run, and of the others why not. A peer is foreign code: whatever it raises is its reason."""
     found, missing = [], {}
     for peer in PEERS:
@@ -43,85 +45,98 @@ def find(folder: Path | None, task: Task) -> tuple[list[Contender], dict[str, st
             missing[source.name] = f"not there; {source.how(path.parent)}"
             continue
         try:
-            found += [contender for contender in peer.contenders(path.resolve(), task) if run(contender)]
+            contenders = peer.contenders(path.resolve(), task)
+            if compiled:
+                contenders += [under_compiler(contender) for contender in peer.contenders(path.resolve(), task)]
+            for contender in contenders:
+                run(contender)
+            found += contenders
         except Exception as error:
             missing[source.name] = f"{type(error).__name__}: {error}"
     return found, missing
 
 
-def run(contender: Contender) -> bool:
-    """One step, whose frames must be numbers."""
+def under_compiler(contender: Contender) -> Contender:
+    contender.network.compile()
+    return replace(contender, name=f"{contender.name}, compiled")
+
+
+def run(contender: Contender) -> None:
+    """One step; ValueError when its frames are not finite."""
     frames = contender.begin(1)()
     if not frames.isfinite().all():
         raise ValueError(f"{contender.name} makes frames that are not finite")
-    return True
 
 
-def measure(contenders: list[Contender], rounds: int, seconds: float) -> Times:
+def measure(contenders: list[Contender], passes: list[int], rounds: int, seconds: float) -> Times:
     """Steps of every contender for about `seconds` (one at least) in every round, for every number of passes."""
-    steps = {(c.name, k): (c, c.begin(k)) for k in PASSES for c in contenders}
+    steps = {(c.name, k): (c, c.begin(k)) for k in passes for c in contenders}
     for _, step in steps.values():
         step()
     times: Times = {key: [] for key in steps}
     for _ in range(rounds):
         for key, (contender, step) in steps.items():
             most = max(1, MOST // rounds // contender.frames)
-            times[key].append([t / contender.frames for t in timed(step, seconds, most)])
+            times[key].append(np.array(list(timed(step, seconds, most))) / contender.frames)
     return times
 
 
-def timed(step: Step, seconds: float, most: int) -> Iterator[float]:
-    """The seconds each step took, of steps for about `seconds` in all."""
+def timed(step: Step, seconds: float, most: int) -> Iterator[tuple[float, float]]:
+    """The seconds each step took by the clock and of the processor, of steps for about `seconds` in all."""
     ends = time.perf_counter() + seconds
     for _ in range(most):
-        begun = time.perf_counter()
+        begun, worked = time.perf_counter(), time.process_time()
         step()
-        done = time.perf_counter()
-        yield done - begun
-        if done > ends:
+        yield time.perf_counter() - begun, time.process_time() - worked
+        if time.perf_counter() > ends:
             return
 
 
-def figures(contenders: list[Contender], times: Times) -> dict[str, Any]:
-    """What is told of each, and by passes the ratio of the fastest peer's time to ours (the first contender's)."""
-    mine, *peers = contenders
+def figures(mine: list[Contender], peers: list[Contender], times: Times) -> dict[str, Any]:
+    """What is told of each, by passes, and of ours how many times as fast they are as the fastest peer."""
+    passes = sorted({k for _, k in times})
     result: dict[str, Any] = {
         c.name: {"parameters": c.parameters, "tokens": c.tokens}
-        | {f"passes_{k}": row(np.concatenate(times[c.name, k])) for k in PASSES}
-        for c in contenders
+        | {f"passes_{k}": row(np.concatenate(times[c.name, k])) for k in passes}
+        for c in [*mine, *peers]
     }
-    if peers:
-        result["ratio"] = {f"passes_{k}": ratio(times, mine, peers, k) for k in PASSES}
+    each_frame = [peer for peer in peers if peer.frames == 1]
+    for name, rivals in (("ratio", peers), ("ratio_each_frame", each_frame)):
+        for c in mine if rivals else ():
+            result[c.name][name] = {f"passes_{k}": ratio(times, c, rivals, k) for k in passes}
     return result
 
 
 def row(seconds: np.ndarray) -> dict[str, float]:
-    median, late = np.percentile(seconds, [50, 99])
-    return {"frames_per_s": 1 / median, "median_ms": 1e3 * median, "p99_ms": 1e3 * late, "steps": len(seconds)}
+    median, processor = np.median(seconds, axis=0)
+    late = np.percentile(seconds[:, 0], 99)
+    return {
+        "frames_per_s": 1 / median, "median_ms": 1e3 * median, "p99_ms": 1e3 * late, "processor_ms": 1e3 * processor,
+        "steps": len(seconds),
+    }  # fmt: skip
 
 
-def ratio(times: Times, mine: Contender, peers: list[Contender], passes: int) -> float:
-    """The fastest peer's median over our median within a round; of these the median."""
-    medians = {c.name: [statistics.median(r) for r in times[c.name, passes]] for c in (mine, *peers)}
-    rounds = zip(medians[mine.name], *(medians[peer.name] for peer in peers), strict=True)
-    return statistics.median(min(theirs) / own for own, *theirs in rounds)
+def ratio(times: Times, own: Contender, peers: list[Contender], passes: int) -> tuple[float, float]:
+    """The fastest peer's median over ours within a round, of these the median: by the clock, and of the processor."""
+    ours, *theirs = (np.array([np.median(r, axis=0) for r in times[c.name, passes]]) for c in [own, *peers])
+    clock, processor = np.median(np.min(theirs, axis=0) / ours, axis=0)
+    return float(clock), float(processor)
 
 
-def table(preset: str, task: Task, contenders: list[Contender], result: dict[str, Any]) -> str:
-    """Markdown: median and 99th percentile in ms a latent frame, by passes."""
-    lines = [
-        f"{preset}: {task.height}x{task.width} cells, {task.window} frames",
-        "",
-        f"| | parameters | tokens a frame | {' | '.join(f'K = {k}' for k in PASSES)} |",
-        "|---|---|---|" + "---|" * len(PASSES),
-    ]
-    for c in contenders:
-        cells = [result[c.name][f"passes_{k}"] for k in PASSES]
-        told = [f"{cell['frames_per_s']:.2f} ({cell['median_ms']:.1f}, {cell['p99_ms']:.1f})" for cell in cells]
-        lines.append(f"| {c.name} | {c.parameters / 1e6:.2f} M | {c.tokens} | {' | '.join(told)} |")
-    if ratios := result.get("ratio"):
-        told = [f"{ratios[f'passes_{k}']:.2f}" for k in PASSES]
-        lines.append(f"| **ours over the fastest peer** | | | {' | '.join(told)} |")
+def table(preset: str, task: Task, passes: list[int], result: dict[str, Any]) -> str:
+    """Markdown: frames a second (median and 99th percentile in ms), by passes; ratios by the clock (of the processor)."""
+    head = f"{preset}: {task.height}x{task.width} cells, {task.window} frames"
+    lines = [f"| {head} | parameters | tokens a frame | {' | '.join(f'K = {k}' for k in passes)} |"]
+    lines.append("|---|---|---|" + "---|" * len(passes))
+    for name, told in result.items():
+        rows = [told[f"passes_{k}"] for k in passes]
+        cells = [f"{r['frames_per_s']:.2f} ({r['median_ms']:.1f}, {r['p99_ms']:.1f})" for r in rows]
+        lines.append(f"| {name} | {told['parameters'] / 1e6:.2f} M | {told['tokens']} | {' | '.join(cells)} |")
+    over = {"ratio": "the fastest peer", "ratio_each_frame": "the fastest that makes frame by frame"}
+    for name, told in result.items():
+        for key in [key for key in over if key in told]:
+            ratios = " | ".join("**{:.2f}** ({:.2f})".format(*told[key][f"passes_{k}"]) for k in passes)
+            lines.append(f"| {name} over {over[key]} | | | {ratios} |")
     return "\n".join([*lines, ""])
 
 
@@ -131,6 +146,8 @@ def main() -> None:
     parser.add_argument("--preset", action="append", choices=("tiny", "small"), help="our size; tiny when not given")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="few steps, under a minute for tiny")
+    parser.add_argument("--compile", action="store_true", help="all once more under torch.compile; minutes each")
+    parser.add_argument("--passes", type=int, nargs="+", default=[1, 2, 4, 8], help="network passes a step")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
@@ -138,13 +155,15 @@ def main() -> None:
     result: dict[str, Any] = {"threads": given.threads}
     for preset in given.preset or ["tiny"]:
         with torch.inference_mode():
-            task, mine = ours(preset)
-            peers, missing = find(given.peers, task)
-            contenders = [mine, *peers]
-            result[preset] = figures(contenders, measure(contenders, rounds, seconds)) | {"missing": missing}
-        print(table(preset, task, contenders, result[preset]))
+            task, eager = ours(preset)
+            mine = [eager, ours(preset, compiled=True)[1]] if given.compile else [eager]
+            peers, missing = find(given.peers, task, given.compile)
+            times = measure([*mine, *peers], given.passes, rounds, seconds)
+        told = figures(mine, peers, times)
+        print(table(preset, task, given.passes, told))
         for name, why in missing.items():
             print(f"{name}: {why}")
+        result[preset] = told | {"missing": missing}
     print(json.dumps(json.loads(json.dumps(result), parse_float=lambda x: round(float(x), 3))))
 
 
