@@ -89,6 +89,13 @@ def test_a_query_that_sees_no_key_reads_zeros():
     assert torch.equal((y == 0).all(dim=-1).all(dim=1), blind_BL)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_queries_read_nothing(backend):
+    q, k, v, mask, q_frame, k_frame = case("window", 2, torch.float32)
+    y = attend(q[:, :, :0], k, v, mask, q_frame[:, :0], k_frame, backend=backend)
+    assert y.shape == (BATCH, 4, 0, K)
+
+
 def test_an_empty_slot_may_hold_anything_finite():
     q, k, v, mask, q_frame, k_frame = case("empty slots", 2, torch.float32)
     empty = (k_frame == NEVER)[:, None, :, None]

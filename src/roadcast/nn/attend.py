@@ -51,6 +51,8 @@ def attend(
         seen_B1LS = visible(mask, q_frame_BL, k_frame_BS)
         return F.scaled_dot_product_attention(q_BNLK, k_BMSK, v_BMSK, attn_mask=seen_B1LS, enable_gqa=grouped)
     if backend == "flex":
+        if q_BNLK.shape[2] == 0:
+            return torch.empty_like(q_BNLK)  # no queries, which FlexAttention will not have
         flex, build = _flex(q_BNLK.device.type)
         blocks = _block_mask(build, len(q_BNLK), mask, q_frame_BL, k_frame_BS)
         return flex(q_BNLK, k_BMSK, v_BMSK, block_mask=blocks, enable_gqa=grouped)
