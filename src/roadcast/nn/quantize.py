@@ -214,7 +214,7 @@ class OneDnnProduct(nn.Module):
 
     def forward(self, levels_LD: Tensor, scale_L1: Tensor) -> Tensor:
         x_LD = (levels_LD.round() + 64).to(torch.uint8)
-        return _onednn_linear(x_LD, self.handle, self.outputs) * scale_L1
+        return torch.ops.roadcast.onednn_linear(x_LD, self.handle, self.outputs) * scale_L1
 
 
 _packed: WeakValueDictionary[int, "_Packed"] = WeakValueDictionary()
@@ -235,7 +235,10 @@ class _Packed:
         return self  # it never changes
 
 
-@torch.library.custom_op("roadcast::onednn_linear", mutates_args=(), device_types="cpu")
+torch.library.define("roadcast::onednn_linear", "(Tensor x_LD, int handle, int outputs) -> Tensor")
+
+
+@torch.library.impl("roadcast::onednn_linear", "cpu")
 def _onednn_linear(x_LD: Tensor, handle: int, outputs: int) -> Tensor:
     """`s_W * ((x_q - 64) W_q^T)`, float32 [L, O], of uint8 `x_q`: an operation of its own, for `torch.compile` to keep whole."""
     packed = _packed[handle]
@@ -244,7 +247,7 @@ def _onednn_linear(x_LD: Tensor, handle: int, outputs: int) -> Tensor:
     )
 
 
-@_onednn_linear.register_fake
+@torch.library.register_fake("roadcast::onednn_linear")
 def _(x_LD: Tensor, handle: int, outputs: int) -> Tensor:
     return x_LD.new_empty(len(x_LD), outputs, dtype=torch.float32)
 
