@@ -90,6 +90,13 @@ def test_a_query_that_sees_no_key_reads_zeros():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_values_may_be_shorter_than_keys(backend):
+    q, k, v, *frames = case("window", 2, torch.float32)
+    y = attend(q, k, v[..., :4], *frames, backend=backend)
+    torch.testing.assert_close(y, attend(q, k, v, *frames)[..., :4])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_no_queries_read_nothing(backend):
     q, k, v, mask, q_frame, k_frame = case("window", 2, torch.float32)
     y = attend(q[:, :, :0], k, v, mask, q_frame[:, :0], k_frame, backend=backend)

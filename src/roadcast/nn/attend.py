@@ -32,7 +32,7 @@ def attend(
     k_frame_BS: Tensor | None = None,
     backend: str = "sdpa",
 ) -> Tensor:
-    """What each query reads [B, N, L, K], in the type of `q_BNLK`.
+    """What each query reads [B, N, L, K], in the type of `q_BNLK`; where values are of another length, of theirs.
 
     mask        None lets everybody see everybody, and no mask is built
     q_frame_BL  frame numbers of queries and keys, integers, wanted where there is a mask; one row [1, L] or [1, S]
@@ -52,7 +52,9 @@ def attend(
         return F.scaled_dot_product_attention(q_BNLK, k_BMSK, v_BMSK, attn_mask=seen_B1LS, enable_gqa=grouped)
     if backend == "flex":
         if q_BNLK.shape[2] == 0:
-            return torch.empty_like(q_BNLK)  # no queries, which FlexAttention will not have
+            return q_BNLK.new_empty(
+                *q_BNLK.shape[:-1], v_BMSK.shape[-1]
+            )  # no queries, which FlexAttention will not have
         flex, build = _flex(q_BNLK.device.type)
         blocks = _block_mask(build, len(q_BNLK), mask, q_frame_BL, k_frame_BS)
         return flex(q_BNLK, k_BMSK, v_BMSK, block_mask=blocks, enable_gqa=grouped)
