@@ -30,7 +30,7 @@ def random_world(config: Config | None = None, seed: int = 0) -> World:
     world = World(config or micro_config())
     generator = torch.Generator().manual_seed(seed)
     for parameter in world.parameters():
-        if parameter.ndim > 1:
+        if parameter.ndim > 1 and parameter.numel():
             std = (parameter[0].numel()) ** -0.5
             parameter.data = torch.randn(parameter.shape, generator=generator) * std
     return world.eval()

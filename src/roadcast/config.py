@@ -61,7 +61,17 @@ class TokenizerConfig:
 
 @dataclass
 class DynamicsConfig:
-    """Causal diffusion transformer (dynamics/model.py)."""
+    """Causal diffusion transformer (dynamics/model.py).
+
+    context_frames    frames a time layer sees, the one being made included: a sliding window
+    attention         factorised: time layers look along time at one place; full: at all places of all frames in sight
+    attention_chunk   0, or see the chunk of that many frames one is in and the one before (Transformer-XL), not a window
+    sink_frames       first frames of a rollout that stay in sight for good
+    backend           that computes attention: sdpa, flex or reference (nn/attend.py)
+    rope_scaling      none, ntk or yarn: how positions reach `rope_factor` times as far as the window they were trained on
+    difference_input  each frame comes with its difference to the frame before
+    difference_target the network says what changes against the frame before, rather than the frame
+    """
 
     width: int = 192
     depth: int = 8
@@ -69,7 +79,15 @@ class DynamicsConfig:
     kv_heads: int = 3
     time_every: int = 4
     context_frames: int = 16
+    attention: str = "factorised"
+    attention_chunk: int = 0
+    sink_frames: int = 0
+    backend: str = "sdpa"
+    rope_scaling: str = "none"
+    rope_factor: float = 1.0
     registers: int = 3
+    difference_input: bool = True
+    difference_target: bool = False
     mlp_ratio: float = 2.6667
     actions: tuple[str, ...] = ("steer", "throttle")
     action_window: int = 6
@@ -141,10 +159,12 @@ class Config:
                 raise UserError(
                     f"data.{name} = {size} is no multiple of the tokenizer's stride {stride}; use a multiple of {stride}"
                 )
-        if self.dynamics.width % self.dynamics.heads or self.dynamics.heads % self.dynamics.kv_heads:
-            raise UserError("dynamics.width must divide by dynamics.heads, and dynamics.heads by dynamics.kv_heads")
-        if self.dynamics.width // self.dynamics.heads % 4:
-            raise UserError("dynamics.width / dynamics.heads must divide by 4, for rotary positions on two axes")
+        _check_dynamics(self.dynamics)
+        if self.dynamics.difference_target and self.flow.prediction != "x":
+            raise UserError(
+                f"flow.prediction = {self.flow.prediction!r} with dynamics.difference_target: a velocity has no frame before; "
+                "use flow.prediction = 'x'"
+            )
         if self.flow.prediction not in ("x", "v"):
             raise UserError(f"flow.prediction = {self.flow.prediction!r}; use 'x' or 'v'")
         if self.data.reel and self.data.mixture:
@@ -178,6 +198,41 @@ def _check_tokenizer(tokenizer: TokenizerConfig) -> None:
         )
     if tokenizer.bottleneck not in ("tanh", "kl"):
         raise UserError(f"tokenizer.bottleneck = {tokenizer.bottleneck!r}; use 'tanh' or 'kl'")
+
+
+def _check_dynamics(dynamics: DynamicsConfig) -> None:
+    if dynamics.width % dynamics.heads or dynamics.heads % dynamics.kv_heads:
+        raise UserError("dynamics.width must divide by dynamics.heads, and dynamics.heads by dynamics.kv_heads")
+    if dynamics.width // dynamics.heads % 4:
+        raise UserError("dynamics.width / dynamics.heads must divide by 4, for rotary positions on two axes")
+    for name, choices in DYNAMICS_CHOICES.items():
+        if (value := getattr(dynamics, name)) not in choices:
+            raise UserError(f"dynamics.{name} = {value!r}; use one of {', '.join(choices)}")
+    if dynamics.time_every // 2 >= dynamics.depth:
+        raise UserError(
+            f"dynamics.time_every = {dynamics.time_every} leaves no time layer in a depth of {dynamics.depth}; make it smaller"
+        )
+    if dynamics.context_frames < 2:
+        raise UserError(
+            f"dynamics.context_frames = {dynamics.context_frames}; a frame and one before it are the least: use 2"
+        )
+    if not 0 <= dynamics.sink_frames < dynamics.context_frames:
+        raise UserError(
+            f"dynamics.sink_frames = {dynamics.sink_frames}; use 0 to {dynamics.context_frames - 1}, fewer than context_frames"
+        )
+    if dynamics.attention_chunk < 0 or (dynamics.attention_chunk and dynamics.sink_frames):
+        raise UserError(
+            f"dynamics.attention_chunk = {dynamics.attention_chunk}; use 0 for a sliding window, or a number of frames without sinks"
+        )
+    if dynamics.rope_factor < 1:
+        raise UserError(f"dynamics.rope_factor = {dynamics.rope_factor:g}; use 1 for none, or more")
+
+
+DYNAMICS_CHOICES = {
+    "attention": ("factorised", "full"),
+    "backend": ("sdpa", "flex", "reference"),
+    "rope_scaling": ("none", "ntk", "yarn"),
+}
 
 
 def load_config(path: Path, base: Config | None = None) -> Config:

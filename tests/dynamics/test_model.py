@@ -1,6 +1,9 @@
+import pytest
 import torch
+from torch.utils import _pytree as pytree
 
 from roadcast.dynamics.conditioning import command_window, pad_history
+from roadcast.flow.world import World
 from worlds import micro_config, random_actions, random_world
 
 FRAMES = 13
@@ -17,20 +20,78 @@ def inputs(batch=2, frames=FRAMES, seed=0):
     return x, t, commands
 
 
+VARIANTS = {
+    "factorised": {},
+    "full": {"attention": "full", "time_every": 2},
+    "chunked": {"attention_chunk": 3},
+    "sinks": {"sink_frames": 2},
+    "full with sinks": {"attention": "full", "sink_frames": 1},
+    "difference target": {"difference_target": True},
+    "no differences": {"difference_input": False, "registers": 0},
+    "reference": {"backend": "reference"},
+    "flex": {"backend": "flex"},
+}
+
+
 @torch.no_grad()
-def test_cached_equals_uncached():
-    """Frames fed through the ring cache, in chunks of any size and past its wrap, equal one pass over the whole clip."""
-    model = random_world().dynamics
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_cached_equals_uncached(variant):
+    """Frames fed through the ring cache, in pieces of any size and past its wrap, equal one pass over the whole clip."""
+    model = random_world(
+        micro_config(**{f"dynamics__{name}": value for name, value in VARIANTS[variant].items()})
+    ).dynamics
     x, t, commands = inputs()
     whole = model(x, t, commands)
-    for sizes in ([1] * FRAMES, [4, 1, 2, 6], [FRAMES], [9, 4]):
+    pieces = ([1] * FRAMES, [4, 1, 2, 4, 2]) + (() if model.mask.sinks else ([4, 1, 2, 6], [FRAMES], [9, 4]))
+    for sizes in pieces:
         history, parts, at = model.empty_history(2, 2, 4), [], 0
         for size in sizes:
             now = slice(at, at + size)
             model(torch.randn_like(x[:, now]), t[:, now], commands[:, now], history)  # a pass that must leave no trace
-            parts.append(model(x[:, now], t[:, now], commands[:, now], history, write=True))
+            parts.append(model(x[:, now], t[:, now], commands[:, now], history))
+            nothing = model(x[:, now], t[:, now], commands[:, now], history, finished=size)
+            assert nothing.shape[1] == 0
             at += size
         torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_taking_in_a_frame_and_making_the_next_in_one_pass_equals_two_passes(variant):
+    model = random_world(
+        micro_config(**{f"dynamics__{name}": value for name, value in VARIANTS[variant].items()})
+    ).dynamics
+    x, t, commands = inputs()
+    one, two = model.empty_history(2, 2, 4), model.empty_history(2, 2, 4)
+    for f in range(1, FRAMES):
+        before, now, both = slice(f - 1, f), slice(f, f + 1), slice(f - 1, f + 1)
+        fused = model(x[:, both], t[:, both], commands[:, both], one, finished=1)
+        model(x[:, before], t[:, before], commands[:, before], two, finished=1)
+        apart = model(x[:, now], t[:, now], commands[:, now], two)
+        torch.testing.assert_close(fused, apart, rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(pytree.tree_leaves(one), pytree.tree_leaves(two), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_window_sees_no_further_and_sinks_do():
+    x, t, commands = inputs()
+    other = x.clone()
+    other[:, 0] += 1
+    for sinks, seen in ((0, False), (1, True)):
+        config = micro_config(dynamics__sink_frames=sinks, dynamics__difference_input=False)
+        model = random_world(config).dynamics
+        moved = (model(other, t, commands) - model(x, t, commands)).abs().amax(dim=(0, 2, 3, 4))
+        assert (moved[-1] > 0) == seen and moved[0] > 0
+
+
+@torch.no_grad()
+def test_an_untrained_network_with_a_difference_target_says_that_nothing_moves():
+    config = micro_config(dynamics__difference_target=True)
+    model = World(config).dynamics  # its outlet is zero, as at the start of training
+    x, t, commands = inputs()
+    t[:, :-1] = 0
+    torch.testing.assert_close(model(x, t, commands)[:, 1:], x[:, :-1])
 
 
 def test_causal_by_value_and_by_gradient():
@@ -59,7 +120,7 @@ def test_one_row_at_another_frame_than_its_neighbour():
     alone = model.empty_history(1, 2, 4)
     for history, rows in ((alone, 1), (together, 2)):
         wide = [value.expand(rows, *value.shape[1:]) for value in (x, t, commands)]
-        model(*(value[:, :6] for value in wide), history, write=True)
+        model(*(value[:, :6] for value in wide), history, finished=6)
     together.cache.frame_B[1] = 2  # the second row forgets all but an unrelated past
     now = slice(6, 7)
     one = model(x[:, now], t[:, now], commands[:, now], alone)

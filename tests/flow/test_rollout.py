@@ -1,5 +1,8 @@
+import pytest
 import torch
+from torch.utils import _pytree as pytree
 
+from roadcast.dynamics.conditioning import command_window, pad_history
 from roadcast.flow.path import step_towards
 from roadcast.flow.world import World
 from worlds import micro_config, random_actions, random_world
@@ -22,8 +25,6 @@ def test_cached_rollout_equals_the_uncached_forward_pass():
     """One step on the ring cache equals the same denoising done by passes over the whole clip, past the ring's wrap."""
     world = random_world(micro_config(flow__context_noise=0.0))
     rollout, state, z, actions, known = begin(world, [3])
-    from roadcast.dynamics.conditioning import command_window, pad_history
-
     past = z
     for n in range(5):
         f = CONTEXT + n
@@ -74,13 +75,64 @@ def test_memory_is_fixed_and_chunks_are_one_shape():
     rollout, state, _, actions, known = begin(random_world(), [1])
 
     def size():
-        cache = state.history.cache
-        return sum(x.numel() for x in (cache.k_UBPNSK, cache.v_UBPNSK, state.history.newest_BHWC, state.actions_BFA))
+        return (
+            sum(x.numel() for x in pytree.tree_leaves(state.past) if isinstance(x, torch.Tensor))
+            + state.actions_BFA.numel()
+        )
 
     before = size()
     for _ in range(50):
         rollout.step(state, actions[:, :1], known[:, :1])
     assert size() == before
     assert rollout.step(state, actions[:, :3], known[:, :3]).shape == (1, 3, 2, 4, 4)
+    rollout.step(state, actions[:, :1], known[:, :1])
     assert size() == before
-    assert state.history.cache.frame_B.item() == CONTEXT + 53
+    assert state.past.history.cache.frame_B.item() == CONTEXT + 53
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("frames", [500, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+def test_a_long_rollout_does_not_grow_and_its_positions_go_on_meaning_the_same(frames):
+    """After thousands of frames every tensor is where it was at first, and the same cached frames mean the same, bit for bit,
+    whatever number the frame to be made has."""
+    world = random_world(micro_config(flow__context_noise=0.0, dynamics__depth=1, dynamics__time_every=1))
+    rollout, state, _, actions, known = begin(world, [1], steps=1)
+    places = [x.data_ptr() for x in pytree.tree_leaves(state.past.history) if isinstance(x, torch.Tensor)]
+    for f in range(frames):
+        now = slice(f % 20, f % 20 + 1)
+        rollout.step(state, actions[:, now], known[:, now])
+    assert [x.data_ptr() for x in pytree.tree_leaves(state.past.history) if isinstance(x, torch.Tensor)] == places
+    late = state.clone()
+    late.past.history.cache.frame_B += (
+        4 * 1000_000_000
+    )  # a multiple of the ring: the same slots, two hundred days of driving later
+    soon, later = (rollout.step(s, actions[:, :1], known[:, :1]) for s in (state, late))
+    assert torch.equal(soon, later)
+
+
+@torch.no_grad()
+def test_a_context_longer_than_the_window_is_taken_in_by_pieces():
+    world = random_world(micro_config(flow__context_noise=0.0))
+    generator = torch.Generator().manual_seed(5)
+    z = torch.randn(1, 23, 2, 4, 4, generator=generator)
+    actions, known = random_actions(1, 24)
+    rollout = world.rollout(1)
+    state = rollout.start(z, actions[:, :23], known[:, :23], [0])
+    draft = rollout.draft(state.clone(), actions[:, 23:], known[:, 23:])
+    made = rollout.step(state, actions[:, 23:], known[:, 23:])
+    commands = command_window(*pad_history(actions, known, 3), 3)
+    levels = torch.cat([torch.zeros(1, 23), torch.ones(1, 1)], dim=1)
+    whole = world.dynamics(torch.cat([z, draft.noise_BTHWC], dim=1), levels, commands)[:, -1:]
+    torch.testing.assert_close(made, whole, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.03), (torch.int8, 0.03)])
+def test_a_cache_kept_small_changes_the_frames_a_little(dtype, tolerance):
+    world = random_world(micro_config(flow__context_noise=0.0))
+    rollout, state, z, actions, known = begin(world, [1])
+    small = rollout.start(z, actions[:, :CONTEXT], known[:, :CONTEXT], [1], cache_dtype=dtype)
+    assert small.past.history.cache.kv_U2BPMSK.dtype == dtype
+    exact, near = (rollout.step(s, actions[:, :1], known[:, :1]) for s in (state, small))
+    error = ((near - exact).square().mean() / exact.square().mean()).sqrt()
+    assert 0 < error < tolerance

@@ -62,8 +62,8 @@ def test_imagine_makes_the_horizon_and_depends_on_the_commands(time_stride):
     other = world.imagine(frames, later, torch.ones_like(known), [0, 1])
     base = world.imagine(frames, actions, torch.ones_like(known), [0, 1])
     assert torch.equal(base[:, :-time_stride], other[:, :-time_stride]) and not torch.equal(base, other)
-    with pytest.raises(UserError, match="time_stride 3"):
-        random_world(micro_config(tokenizer__time_stride=3)).imagine(frames, actions, known, [0, 1])
+    with pytest.raises(UserError, match="time_stride 4"):
+        random_world(micro_config(tokenizer__time_stride=4)).imagine(frames, actions, known, [0, 1])
 
 
 @pytest.mark.parametrize(("name", "millions"), [("tiny", 8), ("small", 40), ("base", 150), ("large", 500)])

@@ -9,26 +9,47 @@ from dataclasses import dataclass
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from roadcast.config import DynamicsConfig
 from roadcast.dynamics.conditioning import ActionEmbedding
-from roadcast.nn.attention import SpaceAttention, Tables, TimeAttention
+from roadcast.nn.attention import Sight, SpaceAttention, Tables, TimeAttention, TimeRope, look
 from roadcast.nn.feed_forward import SwiGLU
 from roadcast.nn.kv_cache import KVCache
+from roadcast.nn.mask import FrameMask
 from roadcast.nn.modulation import Modulation, fourier_features, modulate
-from roadcast.nn.rope import grid_positions, rope_tables
+from roadcast.nn.rope import RopeScaling, grid_positions, rope_tables
 
 
 @dataclass
 class History:
-    """All a rollout remembers of the past: the time layers' keys and values, and the newest latent frame."""
+    """All a rollout remembers of the past: the time layers' keys and values, the newest latent frame and its noise level."""
 
     cache: KVCache
     newest_BHWC: Tensor
+    newest_t_B: Tensor
 
     def clone(self) -> "History":
-        """A copy that goes on independently."""
-        return History(self.cache.clone(), self.newest_BHWC.clone())
+        """A copy that goes on independently: four tensors, whatever the past."""
+        return pytree.tree_map_only(Tensor, torch.clone, self)
+
+
+torch.export.register_dataclass(History, serialized_type_name="roadcast.History")
+
+
+@dataclass
+class Pass:
+    """What all blocks of one pass share.
+
+    modulation [B, T, 6, D]; grid: rotary tables of the tokens' places; sight: which frames are looked at; cache: of those before;
+    finished: how many of the first new frames go into the cache.
+    """
+
+    modulation: Tensor
+    grid: Tables
+    sight: Sight
+    cache: KVCache | None
+    finished: int
 
 
 class Block(nn.Module):
@@ -36,18 +57,21 @@ class Block(nn.Module):
 
     def __init__(self, config: DynamicsConfig, over_time: bool):
         super().__init__()
-        heads = config.width, config.heads, config.kv_heads
+        sizes = config.width, config.heads, config.kv_heads, config.backend
         self.over_time = over_time
-        self.attention = TimeAttention(*heads, config.context_frames) if over_time else SpaceAttention(*heads)
+        self.attention = TimeAttention(*sizes, config.attention == "full") if over_time else SpaceAttention(*sizes)
         self.feed_forward = SwiGLU(config.width, config.mlp_ratio)
         self.modulation = Modulation(config.width, 6)
 
-    def forward(
-        self, x_BTPD: Tensor, shared: Tensor, grid: Tables, cache: KVCache | None, layer: int, write: bool
-    ) -> Tensor:
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(shared)
+    def forward(self, x_BTPD: Tensor, shared: Pass, layer: int = 0, first: int = 0) -> Tensor:
+        """The frames from `first` on, after this block; `layer` counts the time layers before it."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(shared.modulation)
         y = modulate(x_BTPD, shift1, scale1)
-        y = self.attention(y, cache, layer, write) if self.over_time else self.attention(y, grid)
+        if self.over_time:
+            y = self.attention(y, shared.sight, shared.cache, layer, shared.finished, first)
+            x_BTPD, gate1, shift2, scale2, gate2 = (part[:, first:] for part in (x_BTPD, gate1, shift2, scale2, gate2))
+        else:
+            y = self.attention(y, shared.grid)
         x_BTPD = x_BTPD + gate1 * y
         return x_BTPD + gate2 * self.feed_forward(modulate(x_BTPD, shift2, scale2))
 
@@ -59,7 +83,7 @@ class Dynamics(nn.Module):
         super().__init__()
         self.config, self.channels = config, latent_channels
         width = config.width
-        self.inlet = nn.Linear(2 * latent_channels, width)
+        self.inlet = nn.Linear((1 + config.difference_input) * latent_channels, width)
         self.registers = nn.Parameter(torch.randn(config.registers, width) * 0.02)
         self.embed_action = ActionEmbedding(config.actions, config.action_window, width)
         self.action_token = nn.Linear(width, width)
@@ -67,57 +91,108 @@ class Dynamics(nn.Module):
         self.shared_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         n = config.time_every
         self.blocks = nn.ModuleList(Block(config, over_time=i % n == n // 2) for i in range(config.depth))
-        self.time_layers = sum(block.over_time for block in self.blocks)
+        self.time_layers = [i for i, block in enumerate(self.blocks) if block.over_time]
         self.final_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
         self.outlet = nn.Linear(width, latent_channels)
         for last in (self.shared_modulation[1], self.final_modulation[1], self.outlet):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
+        if config.attention_chunk:
+            self.mask = FrameMask(chunk=config.attention_chunk)
+        else:
+            self.mask = FrameMask(window=config.context_frames, sinks=config.sink_frames)
+
+        trained = round(config.context_frames / config.rope_factor)
+        self.rope_scaling = RopeScaling(config.rope_scaling, config.rope_factor, trained)
 
     def empty_history(self, batch: int, height: int, width: int, dtype: torch.dtype = torch.float32) -> History:
-        """The past of `batch` worlds that have not begun, for a latent grid of height x width cells."""
-        tokens = height * width + self.config.registers + 1
-        head_dim, device = self.config.width // self.config.heads, self.registers.device
-        slots = self.config.context_frames - 1
-        cache = KVCache.empty(self.time_layers, batch, tokens, self.config.kv_heads, slots, head_dim, device, dtype)
-        return History(cache, torch.zeros(batch, height, width, self.channels, device=device, dtype=dtype))
+        """The past of `batch` worlds that have not begun, for a latent grid of height x width cells, the cache kept as `dtype`."""
+        config, weight = self.config, self.registers
+        slots = (2 * config.attention_chunk or config.context_frames) - 1
+        cache = KVCache.empty(
+            len(self.time_layers), batch, self.tokens(height, width), config.kv_heads, slots + config.sink_frames,
+            config.width // config.heads, config.sink_frames, weight.device, dtype,
+        )  # fmt: skip
+        return History(cache, weight.new_zeros(batch, height, width, self.channels), weight.new_ones(batch))
+
+    def tokens(self, height: int, width: int) -> int:
+        """Tokens of one frame: its cells, the registers, the action."""
+        return height * width + self.config.registers + 1
 
     def forward(
-        self, x_BTHWC: Tensor, t_BT: Tensor, commands_BTA: Tensor, history: History | None = None, write: bool = False
+        self,
+        x_BTHWC: Tensor,
+        t_BT: Tensor,
+        commands_BTA: Tensor,
+        history: History | None = None,
+        finished: int = 0,
     ) -> Tensor:
-        """The network's prediction (clean latents or velocity: flow/path.py says which) for T frames after `history`.
+        """The network's prediction (clean latents or velocity: flow/path.py says which) for new frames after `history`.
 
         x_BTHWC       latents at noise level `t_BT` in [0, 1], 0 clean
         commands_BTA  windows of commands from `command_window`
-        history       the frames before these, or None when these are the first; `write` adds these to it
-        returns       [B, T, H, W, C]; frame t depends on frames and commands up to t alone
+        history       the frames before these, or None when these are the first
+        finished      that many of the first frames are done: the history takes them in, and nothing is predicted for them
+        returns       [B, T - finished, H, W, C]; frame t depends on frames and commands up to t alone
+
+        So one pass both takes in the frame made last and makes the next. Finished frames leave after the last time layer, whose
+        keys are all that later frames ask of them.
         """
-        height, width = x_BTHWC.shape[2:4]
-        first = torch.zeros_like(x_BTHWC[:, :1]) if history is None else history.newest_BHWC[:, None]
-        before_BTHWC = torch.cat([first, x_BTHWC[:, :-1]], dim=1)
-        cells = self.inlet(torch.cat([x_BTHWC, x_BTHWC - before_BTHWC], dim=-1))
-        action = self.embed_action(commands_BTA)
-        x = torch.cat(
-            [
-                rearrange(cells, "b t h w d -> b t (h w) d"),
-                self.registers.expand(*x_BTHWC.shape[:2], -1, -1),
-                self.action_token(action)[:, :, None],
-            ],
-            dim=2,
+        frames, (height, width) = x_BTHWC.shape[1], x_BTHWC.shape[2:4]
+        before_BTHWC, before_t_BT = self.frames_before(x_BTHWC, t_BT, history)
+        x_BTPD, condition_BTD = self.embed(x_BTHWC, before_BTHWC, t_BT, commands_BTA)
+        places_P2 = grid_positions(height, width, self.config.registers + 1, x_BTPD.device)
+        head_dim = self.config.width // self.config.heads
+        cache = None if history is None else history.cache
+        rope = TimeRope(head_dim, places_P2 if self.config.attention == "full" else None, self.rope_scaling)
+        shared = Pass(
+            self.shared_modulation(condition_BTD).unflatten(-1, (6, -1)),
+            rope_tables(places_P2, head_dim),
+            look(self.mask, rope, frames, cache, x_BTPD),
+            cache,
+            finished,
         )
-        condition = self.embed_noise(fourier_features(t_BT, 128).to(x.dtype)) + action
-        shared = self.shared_modulation(condition).unflatten(-1, (6, -1))
-        positions = grid_positions(height, width, self.config.registers + 1, x.device)
-        grid = rope_tables(positions, self.config.width // self.config.heads)
+        for i, block in enumerate(self.blocks):
+            last = i == self.time_layers[-1]
+            x_BTPD = block(x_BTPD, shared, self.time_layers.index(i) if block.over_time else 0, finished if last else 0)
+            if last and finished:
+                shared.modulation = shared.modulation[:, finished:]
+                if finished == frames:
+                    break
+        if history is not None and finished:
+            history.cache.advance(finished)
+            history.newest_BHWC.copy_(x_BTHWC[:, finished - 1].detach())
+            history.newest_t_B.copy_(t_BT[:, finished - 1].detach())
 
-        cache, layer = (history.cache if history else None), 0
-        for block in self.blocks:
-            x = block(x, shared, grid, cache, layer, write)
-            layer += block.over_time
-        if write and history is not None:
-            history.cache.advance(x_BTHWC.shape[1])
-            history.newest_BHWC = x_BTHWC[:, -1].detach()
+        shift, scale = self.final_modulation(condition_BTD[:, finished:])[:, :, None].chunk(2, dim=-1)
+        y_BTPC = self.outlet(modulate(x_BTPD[:, :, : height * width], shift, scale))
+        y_BTHWC = rearrange(y_BTPC, "b t (h w) c -> b t h w c", h=height)
+        if self.config.difference_target:
+            y_BTHWC = y_BTHWC + estimate(before_BTHWC, before_t_BT)[:, finished:]
+        return y_BTHWC
 
-        shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
-        y = self.outlet(modulate(x[:, :, : height * width], shift, scale))
-        return rearrange(y, "b t (h w) c -> b t h w c", h=height)
+    def frames_before(self, x_BTHWC: Tensor, t_BT: Tensor, history: History | None) -> tuple[Tensor, Tensor]:
+        """The frame before each, as the network sees it, and its noise level: pure noise, of zeros, before the first."""
+        if history is None:
+            first, first_t = torch.zeros_like(x_BTHWC[:, :1]), torch.ones_like(t_BT[:, :1])
+        else:
+            first, first_t = history.newest_BHWC[:, None], history.newest_t_B[:, None]
+        return torch.cat([first, x_BTHWC[:, :-1]], dim=1), torch.cat([first_t, t_BT[:, :-1]], dim=1)
+
+    def embed(self, x_BTHWC: Tensor, before_BTHWC: Tensor, t_BT: Tensor, commands_BTA: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens [B, T, P, D] that go into the blocks, and the condition [B, T, D] that sets their norms."""
+        features = [x_BTHWC, x_BTHWC - before_BTHWC] if self.config.difference_input else [x_BTHWC]
+        cells = self.inlet(torch.cat(features, dim=-1))
+        action_BTD = self.embed_action(commands_BTA)
+        tokens = [
+            rearrange(cells, "b t h w d -> b t (h w) d"),
+            self.registers.expand(*x_BTHWC.shape[:2], -1, -1),
+            self.action_token(action_BTD)[:, :, None],
+        ]
+        return torch.cat(tokens, dim=2), self.embed_noise(fourier_features(t_BT, 128).to(cells)) + action_BTD
+
+
+def estimate(x_t: Tensor, t_BT: Tensor) -> Tensor:
+    """The best linear estimate of x from `x_t = (1 - t) x + t n`, x and n of unit variance: `(1 - t) / ((1 - t)^2 + t^2) x_t`."""
+    t = t_BT[..., None, None, None]
+    return (1 - t) / ((1 - t).square() + t.square()) * x_t

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from roadcast.config import FlowConfig
 from roadcast.dynamics.conditioning import command_window, pad_history
@@ -14,10 +15,25 @@ from roadcast.flow.timesteps import sampling_levels
 
 
 @dataclass
+class Past:
+    """What a rollout remembers: the history, and the frames made last, which the next pass writes to it.
+
+    finished_BTHWC  those frames at noise level `flow.context_noise`, and `commands_BTA` the commands they were made under
+    """
+
+    history: History
+    finished_BTHWC: Tensor
+    commands_BTA: Tensor
+
+
+torch.export.register_dataclass(Past, serialized_type_name="roadcast.Past")
+
+
+@dataclass
 class RolloutState:
     """B imagined worlds between two frames. Its size never changes, however long they run."""
 
-    history: History
+    past: Past
     actions_BFA: Tensor
     known_BFA: Tensor
     noise: list[torch.Generator]
@@ -29,47 +45,110 @@ class RolloutState:
             twin = torch.Generator(generator.device)
             twin.set_state(generator.get_state())
             noise.append(twin)
-        return RolloutState(self.history.clone(), self.actions_BFA.clone(), self.known_BFA.clone(), noise)
+        past = pytree.tree_map_only(Tensor, torch.clone, self.past)
+        return RolloutState(past, self.actions_BFA.clone(), self.known_BFA.clone(), noise)
+
+
+@dataclass
+class Draft:
+    """All that decides the next frames besides the past: their commands, the noise they are made of, and that which they will bear."""
+
+    commands_BTA: Tensor
+    noise_BTHWC: Tensor
+    context_noise_BTHWC: Tensor
+
+
+torch.export.register_dataclass(Draft, serialized_type_name="roadcast.Draft")
+
+
+class Sampler(nn.Module):
+    """K network passes from noise down to clean latents; a pure function of tensors but for the past, which moves on in place.
+
+    The first pass also writes the frames made last to the history, so that a frame costs K passes and not K + 1.
+    """
+
+    def __init__(self, dynamics: Dynamics, flow: FlowConfig, steps: int):
+        super().__init__()
+        self.dynamics, self.prediction = dynamics, flow.prediction
+        self.levels, self.context_noise = sampling_levels(steps), flow.context_noise
+
+    def forward(self, past: Past, draft: Draft) -> Tensor:
+        """The latent frames [B, T, H, W, C] that follow `past` under the commands of `draft`."""
+        x_t, commands, finished = draft.noise_BTHWC, draft.commands_BTA, past.finished_BTHWC
+        for t, t_next in pairwise(self.levels):
+            t_BT = x_t.new_full(x_t.shape[:2], t)
+            if t == self.levels[0]:
+                output = self.dynamics(
+                    torch.cat([finished, x_t], dim=1),
+                    torch.cat([finished.new_full(finished.shape[:2], self.context_noise), t_BT], dim=1),
+                    torch.cat([past.commands_BTA, commands], dim=1),
+                    past.history,
+                    finished.shape[1],
+                )
+            else:
+                output = self.dynamics(x_t, t_BT, commands, past.history)
+            x_t = step_towards(to_x(output, x_t, t_BT, self.prediction), x_t, t, t_next)
+        return x_t
 
 
 class Rollout:
-    """Autoregressive sampling, T frames at a time: noise, K network passes down to clean, one pass to remember.
+    """Autoregressive sampling, T frames at a time.
 
     Every row has its own noise generator, on the CPU, so that a world depends on its seed and not on its neighbours.
     """
 
     def __init__(self, dynamics: Dynamics, flow: FlowConfig, time_stride: int = 1, steps: int | None = None):
         self.dynamics, self.flow, self.time_stride = dynamics, flow, time_stride
-        self.levels = sampling_levels(flow.steps if steps is None else steps)
+        self.sample = Sampler(dynamics, flow, flow.steps if steps is None else steps)
         self.window = dynamics.config.action_window
 
-    def start(self, z_BTHWC: Tensor, actions_BFA: Tensor, known_BFA: Tensor, seeds: list[int]) -> RolloutState:
-        """Worlds that have lived through the context latents [B, T, H, W, C] and their commands [B, F, A], F = T * time_stride."""
-        batch, _, height, width, _ = z_BTHWC.shape
-        history = self.dynamics.empty_history(batch, height, width, z_BTHWC.dtype)
+    def start(
+        self,
+        z_BTHWC: Tensor,
+        actions_BFA: Tensor,
+        known_BFA: Tensor,
+        seeds: list[int],
+        cache_dtype: torch.dtype | None = None,
+    ) -> RolloutState:
+        """Worlds that have lived through the context latents [B, T, H, W, C] and their commands [B, F, A], F = T * time_stride.
+
+        seeds        one a row
+        cache_dtype  how keys and values are kept: float32, bfloat16, float16, int8; None: as the latents are
+
+        A context of any length is taken in by pieces of the model's window, in bounded memory.
+        """
+        batch, frames, height, width, _ = z_BTHWC.shape
+        history = self.dynamics.empty_history(batch, height, width, cache_dtype or z_BTHWC.dtype)
         before_A, before_K = pad_history(actions_BFA[:, :0], known_BFA[:, :0], self.window)
         noise = [torch.Generator().manual_seed(seed) for seed in seeds]
-        state = RolloutState(history, before_A, before_K, noise)
-        self._remember(state, z_BTHWC, self._commands(state, actions_BFA, known_BFA))
+        state = RolloutState(Past(history, z_BTHWC[:, -1:], z_BTHWC.new_zeros(0)), before_A, before_K, noise)
+        commands = self._commands(state, actions_BFA, known_BFA)
+        z_BTHWC = self._finish(z_BTHWC, self._context_noise(state, frames))
+        piece = self.dynamics.config.context_frames - 1
+        for first in range(0, frames - 1, piece):
+            now = slice(first, min(first + piece, frames - 1))
+            t_BT = z_BTHWC.new_full(z_BTHWC[:, now].shape[:2], self.flow.context_noise)
+            self.dynamics(z_BTHWC[:, now], t_BT, commands[:, now], history, t_BT.shape[1])
+        state.past.finished_BTHWC, state.past.commands_BTA = z_BTHWC[:, -1:], commands[:, -1:]
         return state
 
     def step(self, state: RolloutState, actions_BFA: Tensor, known_BFA: Tensor) -> Tensor:
         """The next T = F / time_stride latent frames [B, T, H, W, C] under F commands; `state` moves on past them."""
-        commands = self._commands(state, actions_BFA, known_BFA)
-        x_t = self._noise(state, commands.shape[1])
-        for t, t_next in pairwise(self.levels):
-            t_BT = x_t.new_full(x_t.shape[:2], t)
-            output = self.dynamics(x_t, t_BT, commands, state.history)
-            x_t = step_towards(to_x(output, x_t, t_BT, self.flow.prediction), x_t, t, t_next)
-        self._remember(state, x_t, commands)
-        return x_t
+        draft = self.draft(state, actions_BFA, known_BFA)
+        z_BTHWC = self.sample(state.past, draft)
+        state.past.finished_BTHWC = self._finish(z_BTHWC, draft.context_noise_BTHWC)
+        state.past.commands_BTA = draft.commands_BTA
+        return z_BTHWC
 
-    def _remember(self, state: RolloutState, z_BTHWC: Tensor, commands: Tensor) -> None:
-        """Write finished frames to the history, at the small noise level that training taught the model to expect there."""
-        t_BT = z_BTHWC.new_full(z_BTHWC.shape[:2], self.flow.context_noise)
-        if self.flow.context_noise:
-            z_BTHWC = add_noise(z_BTHWC, self._noise(state, z_BTHWC.shape[1]), t_BT)
-        self.dynamics(z_BTHWC, t_BT, commands, state.history, write=True)
+    def draft(self, state: RolloutState, actions_BFA: Tensor, known_BFA: Tensor) -> Draft:
+        """What the next frames are made from; the state's commands and generators move on."""
+        commands = self._commands(state, actions_BFA, known_BFA)
+        frames = commands.shape[1]
+        return Draft(commands, self._noise(state, frames), self._context_noise(state, frames))
+
+    def _finish(self, z_BTHWC: Tensor, noise_BTHWC: Tensor) -> Tensor:
+        """Finished frames as the history takes them in: at the small noise level that training taught the model to expect there."""
+        return add_noise(z_BTHWC, noise_BTHWC, z_BTHWC.new_full(z_BTHWC.shape[:2], self.flow.context_noise))
 
     def _commands(self, state: RolloutState, actions_BFA: Tensor, known_BFA: Tensor) -> Tensor:
         actions = torch.cat([state.actions_BFA, actions_BFA], dim=1)
@@ -79,6 +158,12 @@ class Rollout:
         return command_window(actions, known, self.window, self.time_stride)
 
     def _noise(self, state: RolloutState, frames: int) -> Tensor:
-        like = state.history.newest_BHWC
+        like = state.past.history.newest_BHWC
         rows = [torch.randn(frames, *like.shape[1:], generator=generator) for generator in state.noise]
         return torch.stack(rows).to(like)
+
+    def _context_noise(self, state: RolloutState, frames: int) -> Tensor:
+        if self.flow.context_noise:
+            return self._noise(state, frames)
+        like = state.past.history.newest_BHWC
+        return like.new_zeros(len(like), frames, *like.shape[1:])

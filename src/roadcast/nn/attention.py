@@ -1,13 +1,20 @@
-"""Grouped-query attention with normalised queries and keys, in two arrangements: inside a frame, and along time."""
+"""Grouped-query attention with normalised queries and keys, in three arrangements: inside a frame, along time at one place,
+and over all places of all frames in sight.
+
+Axes: B rows, T new frames, S cached frames, P tokens a frame, N query heads, M key heads, K head dim, D width.
+"""
+
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from .attend import attend
 from .kv_cache import KVCache
+from .mask import NEVER, FrameMask
 from .norm import RMSNorm
-from .rope import rope_tables, rotate
+from .rope import RopeScaling, rope_tables, rotate
 
 Tables = tuple[Tensor, Tensor]
 
@@ -15,26 +22,20 @@ Tables = tuple[Tensor, Tensor]
 class Projections(nn.Module):
     """Fused query, key and value projection with QK-RMSNorm (Henry et al. 2020; Dehghani et al. 2023), and the way out."""
 
-    def __init__(self, width: int, heads: int, kv_heads: int):
+    def __init__(self, width: int, heads: int, kv_heads: int, backend: str = "sdpa"):
         super().__init__()
-        self.heads, self.kv_heads, self.head_dim = heads, kv_heads, width // heads
+        self.heads, self.kv_heads, self.head_dim, self.backend = heads, kv_heads, width // heads, backend
         self.qkv = nn.Linear(width, (heads + 2 * kv_heads) * self.head_dim, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         self.q_norm = RMSNorm(self.head_dim)
         self.k_norm = RMSNorm(self.head_dim)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`x` [..., L, D] as q [..., L, N, K], k and v [..., L, N_kv, K], queries and keys of unit root mean square."""
+        """`x` [..., L, D] as q [..., L, N, K], k and v [..., L, M, K], queries and keys of unit root mean square."""
         q, k, v = (
             self.qkv(x).unflatten(-1, (-1, self.head_dim)).split([self.heads, self.kv_heads, self.kv_heads], dim=-2)
         )
         return self.q_norm(q), self.k_norm(k), v
-
-    def attend(self, q_RNLK: Tensor, k_RNSK: Tensor, v_RNSK: Tensor, mask: Tensor | None = None) -> Tensor:
-        """softmax(q k^T / sqrt(K) + mask) v, each key head serving `heads / kv_heads` query heads (Ainslie et al. 2023)."""
-        return F.scaled_dot_product_attention(
-            q_RNLK, k_RNSK, v_RNSK, attn_mask=mask, enable_gqa=self.heads != self.kv_heads
-        )
 
 
 class SpaceAttention(Projections):
@@ -44,41 +45,127 @@ class SpaceAttention(Projections):
         """`grid` holds the rotary tables [P, K / 2] of the tokens' places; shape is kept."""
         batch, time, _, _ = x_BTPD.shape
         q, k, v = (rearrange(y, "b t p n k -> (b t) n p k") for y in self.split(x_BTPD))
-        y = self.attend(rotate(q, grid), rotate(k, grid), v)
+        y = attend(rotate(q, grid), rotate(k, grid), v, backend=self.backend)
         return self.out(rearrange(y, "(b t) n p k -> b t p (n k)", b=batch, t=time))
 
 
+@dataclass
+class Sight:
+    """Which frames one pass looks from and which it looks at, and where they stand: the same for all its time layers.
+
+    q_frame_BT, k_frame_BS  numbers of the new frames, and of the cached ones and the new ones after them
+    q_tables, k_tables      rotary tables [B, P or 1, 1, T or S, K / 2], time counted from the first new frame
+    q_sinks, k_sinks        the same where queries look at sinks and keys are sinks; None where the mask has none
+    """
+
+    mask: FrameMask
+    q_frame_BT: Tensor
+    k_frame_BS: Tensor
+    q_tables: Tables
+    k_tables: Tables
+    q_sinks: Tables | None = None
+    k_sinks: Tables | None = None
+
+
+def look(mask: FrameMask, rope: "TimeRope", frames: int, cache: KVCache | None, like: Tensor) -> Sight:
+    """The sight of a pass over `frames` new frames after those in `cache`; None: the first frames of all rows.
+
+    A sink is turned by its true distance as long as that is within the mask's reach, and stands still at the end of it after
+    (Xiao et al. 2024, StreamingLLM, section 3.2: positions within the cache, not in the text).
+    """
+    now_B1 = like.new_zeros(1, 1, dtype=torch.long) if cache is None else cache.frame_B[:, None]
+    q_frame_BT = now_B1 + torch.arange(frames, device=like.device)
+    k_frame_BS = q_frame_BT if cache is None else torch.cat([cache.frames_BS(), q_frame_BT], dim=1)
+    near_BS = torch.where(k_frame_BS == NEVER, now_B1, k_frame_BS) - now_B1
+    sight = Sight(mask, q_frame_BT, k_frame_BS, rope(q_frame_BT - now_B1), rope(near_BS))
+    if mask.sinks:
+        assert mask.window is not None
+        sight.q_sinks, sight.k_sinks = rope(q_frame_BT.clamp(max=mask.window)), rope(k_frame_BS.clamp(max=mask.sinks))
+    return sight
+
+
+class TimeRope:
+    """Rotary tables of frames at positions in time, for every place at once, or with the place as two more axes.
+
+    places_P2  height and width of each token's place, where attention reaches other places; None where it does not
+    """
+
+    def __init__(self, head_dim: int, places_P2: Tensor | None, scaling: RopeScaling):
+        self.head_dim, self.places_P2, self.scaling = head_dim, places_P2, scaling
+
+    def __call__(self, time_BS: Tensor) -> Tables:
+        """Tables [B, P or 1, 1, S, K / 2]."""
+        t_B1S1 = time_BS[:, None, :, None].float()
+        if self.places_P2 is None:
+            positions = t_B1S1
+        else:
+            (batch, frames), places = time_BS.shape, len(self.places_P2)
+            positions = torch.cat(
+                [
+                    t_B1S1.expand(-1, places, -1, -1),
+                    self.places_P2[None, :, None].expand(batch, -1, frames, -1),
+                ],
+                dim=-1,
+            )
+        cos, sin = rope_tables(positions, self.head_dim, scaling=self.scaling)
+        return cos[:, :, None], sin[:, :, None]
+
+
 class TimeAttention(Projections):
-    """Every token attends to itself in this frame and in the `window - 1` frames before, and to nothing later."""
+    """Every token attends to the frames its mask lets it see: at its own place alone, or, where `full`, at all places."""
 
-    def __init__(self, width: int, heads: int, kv_heads: int, window: int):
-        super().__init__(width, heads, kv_heads)
-        self.window = window
+    def __init__(self, width: int, heads: int, kv_heads: int, backend: str = "sdpa", full: bool = False):
+        super().__init__(width, heads, kv_heads, backend)
+        self.rows, self.length = ("b", "(s p)") if full else ("(b p)", "s")
 
-    def forward(self, x_BTPD: Tensor, cache: KVCache | None = None, layer: int = 0, write: bool = False) -> Tensor:
-        """Attention of T new frames over the cached ones and themselves.
-
-        cache  the frames before these, or None when these are the first; `write` stores the new frames in it.
-        Position counts from the first new frame: cached frames lie at -1, -2, ...
-        """
-        batch, time, tokens, _ = x_BTPD.shape
+    def forward(
+        self,
+        x_BTPD: Tensor,
+        sight: Sight,
+        cache: KVCache | None = None,
+        layer: int = 0,
+        finished: int = 0,
+        first: int = 0,
+    ) -> Tensor:
+        """What the new frames from `first` on read [B, T - first, P, D]; the first `finished` go into the cache."""
+        batch, frames, tokens, _ = x_BTPD.shape
         q, k, v = (rearrange(y, "b t p n k -> b p n t k") for y in self.split(x_BTPD))
-        now_T = torch.arange(time, device=x_BTPD.device)
-        key_BS = now_T.expand(batch, -1)
-        seen_BS = torch.ones_like(key_BS, dtype=torch.bool)
-        new_k, new_v = k, v
+        k_BPMSK, v_BPMSK = k, v
         if cache is not None:
-            age_BS = cache.age_BS()
-            old_k, old_v = cache.read(layer)
-            k, v = torch.cat([old_k.to(k.dtype), k], dim=3), torch.cat([old_v.to(v.dtype), v], dim=3)
-            key_BS = torch.cat([-age_BS, key_BS], dim=1)
-            seen_BS = torch.cat([age_BS <= cache.frame_B[:, None], seen_BS], dim=1)
-            if write:
-                cache.write(layer, new_k, new_v)
-        ahead_BTS = now_T[None, :, None] - key_BS[:, None, :]
-        mask_BTS = (ahead_BTS >= 0) & (ahead_BTS < self.window) & seen_BS[:, None, :]
-        q = rotate(q, rope_tables(now_T[:, None], self.head_dim))
-        k = rotate(k, tuple(table[:, None, None] for table in rope_tables(key_BS[..., None], self.head_dim)))
-        mask = mask_BTS[:, None, None].expand(batch, tokens, 1, time, -1).flatten(0, 1)
-        y = self.attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), mask)
-        return self.out(rearrange(y, "(b p) n t k -> b t p (n k)", b=batch))
+            old_2BPMSK = cache.read(layer, k.dtype)
+            k_BPMSK, v_BPMSK = torch.cat([old_2BPMSK[0], k], dim=3), torch.cat([old_2BPMSK[1], v], dim=3)
+            if finished:
+                cache.write(layer, torch.stack([k[:, :, :, :finished], v[:, :, :, :finished]]))
+        if first == frames:
+            return x_BTPD[:, first:]
+        q_BPNTK, k_BPMSK = self.turn(q, k_BPMSK, sight)
+        y = attend(
+            rearrange(q_BPNTK[:, :, :, first:], f"b p n s k -> {self.rows} n {self.length} k"),
+            rearrange(k_BPMSK, f"b p n s k -> {self.rows} n {self.length} k"),
+            rearrange(v_BPMSK, f"b p n s k -> {self.rows} n {self.length} k"),
+            sight.mask,
+            self.numbers(sight.q_frame_BT[:, first:], tokens),
+            self.numbers(sight.k_frame_BS, tokens),
+            backend=self.backend,
+        )
+        return self.out(rearrange(y, f"{self.rows} n {self.length} k -> b s p (n k)", b=batch, p=tokens))
+
+    def turn(self, q_BPNTK: Tensor, k_BPMSK: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
+        """Queries and keys turned to their positions in time.
+
+        With sinks both are twice as long, the second half for the scores between queries and sinks, which are turned by other
+        distances: `[q_near, q_far] . [k_near, 0]` for a frame in the window and `[q_near, q_far] . [0, k_far]` for a sink.
+        """
+        q_near, k_near = rotate(q_BPNTK, sight.q_tables), rotate(k_BPMSK, sight.k_tables)
+        if sight.q_sinks is None or sight.k_sinks is None:
+            return q_near, k_near
+        q_far, k_far = rotate(q_BPNTK, sight.q_sinks), rotate(k_BPMSK, sight.k_sinks)
+        sink_B11S1 = (sight.k_frame_BS < sight.mask.sinks)[:, None, None, :, None]
+        k = torch.cat([k_near * ~sink_B11S1, k_far * sink_B11S1], dim=-1)
+        return torch.cat([q_near, q_far], dim=-1) * 2**0.5, k  # attend divides by the root of twice the length
+
+    def numbers(self, frame_BS: Tensor, tokens: int) -> Tensor:
+        """Frame numbers of the rows and positions that `attend` sees."""
+        if self.rows == "b":
+            return repeat(frame_BS, "b s -> b (s p)", p=tokens)
+        return frame_BS if len(frame_BS) == 1 else repeat(frame_BS, "b s -> (b p) s", p=tokens)

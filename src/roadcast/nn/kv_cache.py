@@ -1,23 +1,33 @@
 """The ring of keys and values that lets a rollout run for ever in fixed memory.
 
-Axes: U time layers, B rows (worlds), P tokens a frame, N key heads, S slots, K head dim. Frame f of a row lives in slot
-`f mod S`. Keys are stored before rotation, and turned by their age when read: positions are relative to the frame
-being made, so they mean the same at frame 10 and at frame 10,000,000.
+Axes: U time layers, B rows (worlds), P tokens a frame, M key heads, S slots, K head dim; the axis of 2 holds keys, then
+values. The first `sinks` frames of a row keep their slots for good; frame f after them lives in slot
+`sinks + (f - sinks) mod (S - sinks)`. Keys are stored before rotation, and turned when read by their distance to the frame
+being made: positions mean the same at frame 10 and at frame 10,000,000.
 """
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from .mask import NEVER
+
+STORAGE = (torch.float32, torch.bfloat16, torch.float16, torch.int8)
 
 
 @dataclass
 class KVCache:
-    """Keys and values of the last S frames of each row; `frame_B` counts the frames each row has taken in."""
+    """Keys and values of the last S frames of each row; `frame_B` counts the frames each row has taken in.
 
-    k_UBPNSK: Tensor
-    v_UBPNSK: Tensor
+    scale_U2BPMS1  of int8 storage: `kv = int8 * scale`, one scale a vector, its largest magnitude over 127; else None
+    """
+
+    kv_U2BPMSK: Tensor
+    scale_U2BPMS1: Tensor | None
     frame_B: Tensor
+    sinks: int = 0
 
     @classmethod
     def empty(
@@ -28,39 +38,60 @@ class KVCache:
         heads: int,
         slots: int,
         head_dim: int,
-        device=None,
-        dtype=torch.float32,
+        sinks: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> "KVCache":
-        shape = (layers, batch, tokens, heads, slots, head_dim)
-        zeros = torch.zeros(shape, device=device, dtype=dtype)
-        return cls(zeros, zeros.clone(), torch.zeros(batch, dtype=torch.long, device=device))
+        """A cache that has seen nothing, stored as `dtype`: float32, bfloat16, float16 or int8 (else ValueError)."""
+        if dtype not in STORAGE:
+            raise ValueError(f"the cache cannot be stored as {dtype}; choose one of {', '.join(map(str, STORAGE))}")
+        assert 0 <= sinks < slots
+        shape = (layers, 2, batch, tokens, heads, slots)
+        scale = torch.zeros(*shape, 1, device=device) if dtype == torch.int8 else None
+        frame_B = torch.zeros(batch, dtype=torch.long, device=device)
+        return cls(torch.zeros(*shape, head_dim, device=device, dtype=dtype), scale, frame_B, sinks)
 
     @property
     def slots(self) -> int:
-        return self.k_UBPNSK.shape[4]
+        return self.kv_U2BPMSK.shape[5]
 
-    def age_BS(self) -> Tensor:
-        """How many frames before the next one each slot's frame lies: 1 is the newest. Above `frame_B` the slot is empty."""
+    def frames_BS(self) -> Tensor:
+        """The number of the frame in each slot, counted from the row's first; `NEVER` where there is none."""
         slot_S = torch.arange(self.slots, device=self.frame_B.device)
-        return 1 + (self.frame_B[:, None] - 1 - slot_S) % self.slots
+        newest_B1 = self.frame_B[:, None] - 1
+        frame_BS = newest_B1 - (newest_B1 - slot_S) % (self.slots - self.sinks)
+        frame_BS = torch.where(slot_S < self.sinks, slot_S, frame_BS)
+        return torch.where((slot_S <= frame_BS) & (frame_BS <= newest_B1), frame_BS, NEVER)
 
-    def read(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Keys and values [B, P, N, S, K] of one time layer, in slot order."""
-        return self.k_UBPNSK[layer], self.v_UBPNSK[layer]
+    def read(self, layer: int, dtype: torch.dtype) -> Tensor:
+        """Keys and values [2, B, P, M, S, K] of one time layer in slot order, as `dtype`."""
+        kv = self.kv_U2BPMSK[layer].to(dtype)
+        return kv if self.scale_U2BPMS1 is None else kv * self.scale_U2BPMS1[layer].to(dtype)
 
-    def write(self, layer: int, k_BPNTK: Tensor, v_BPNTK: Tensor) -> None:
-        """Put the next T frames of one layer in their slots (the last S of them when T > S); `advance` makes it count."""
-        frames = k_BPNTK.shape[3]
-        row_B = torch.arange(len(self.frame_B), device=self.frame_B.device)
-        for i in range(max(0, frames - self.slots), frames):
-            slot_B = (self.frame_B + i) % self.slots
-            self.k_UBPNSK[layer][row_B, :, :, slot_B] = k_BPNTK[:, :, :, i].detach()
-            self.v_UBPNSK[layer][row_B, :, :, slot_B] = v_BPNTK[:, :, :, i].detach()
+    def write(self, layer: int, kv_2BPMTK: Tensor) -> None:
+        """Put the next T frames of one layer in their slots (the last of them when T > S); `advance` makes it count."""
+        frames, ring = kv_2BPMTK.shape[4], self.slots - self.sinks
+        assert frames <= ring or not self.sinks, "frames that begin with sinks are written in pieces"
+        first = max(0, frames - ring)
+        kv_2BPMTK = kv_2BPMTK[:, :, :, :, first:].detach()
+        frame_BT = self.frame_B[:, None] + torch.arange(first, frames, device=self.frame_B.device)
+        slot_BT = self.sinks + (frame_BT - self.sinks) % ring
+        slot_BT = torch.where(frame_BT < self.sinks, frame_BT, slot_BT)
+        row_B1 = torch.arange(len(self.frame_B), device=self.frame_B.device)[:, None]
+        kv_BT2PMK = kv_2BPMTK.permute(1, 4, 0, 2, 3, 5)
+        if self.scale_U2BPMS1 is not None:
+            scale = kv_BT2PMK.abs().amax(dim=-1, keepdim=True).float().clamp_min(1e-12) / 127
+            self.scale_U2BPMS1[layer].permute(1, 4, 0, 2, 3, 5)[row_B1, slot_BT] = scale
+            kv_BT2PMK = (kv_BT2PMK / scale).round()
+        self.kv_U2BPMSK[layer].permute(1, 4, 0, 2, 3, 5)[row_B1, slot_BT] = kv_BT2PMK.to(self.kv_U2BPMSK.dtype)
 
     def advance(self, frames: int) -> None:
         """Count `frames` more frames as taken in, once every layer has written them."""
         self.frame_B += frames
 
     def clone(self) -> "KVCache":
-        """A copy that goes on independently: a snapshot, or a branch of the world."""
-        return KVCache(self.k_UBPNSK.clone(), self.v_UBPNSK.clone(), self.frame_B.clone())
+        """A copy that goes on independently, a snapshot or a branch of the world: one copy of one tensor, whatever its past."""
+        return pytree.tree_map_only(Tensor, torch.clone, self)
+
+
+torch.export.register_dataclass(KVCache, serialized_type_name="roadcast.KVCache")
