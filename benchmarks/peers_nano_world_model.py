@@ -1,13 +1,13 @@
 """nano-world-model (Simchowitz Lab 2026) in `peers.py`: blocks of space and of time attention in turn, no cache.
 
 Its own `dfot_sample` makes the frame, called as its long rollout calls it: all frames but the new one are context, which every
-pass runs through the network again. Stood in for: timm. Its grids are square; ours are
-not, so the rotary tables of space are made by its own formula for H x W places, and un-patching (of patches of one cell) is a
-transposition.
+pass runs through the network again. Stood in for: timm. Its grids are square and ours are not, so the rotary tables of space are
+a cut of a larger square's, and un-patching (of patches of one cell) is a transposition.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from einops import rearrange
@@ -34,32 +34,26 @@ def contenders(folder: Path, task: Task) -> list[Contender]:
         return network
 
     network = scaled(build, task)
-    begin = _beginning(network, task, diffusion, sampling)
-    return [Contender(SOURCE.name, network, task.cells, 1, begin)]
+    process = diffusion.create_diffusion(
+        "", noise_schedule="squaredcos_cap_v2", pred_name="v", diffusion_steps=1000, snr_gamma=5.0, zero_terminal_snr=True
+    )  # fmt: skip
+    sample = partial(sampling.dfot_sample, process, network)
+    return [Contender(SOURCE.name, network, task.cells, 1, lambda passes: _begin(sample, task, passes))]
 
 
-def _beginning(network: nn.Module, task: Task, diffusion: Any, sampling: Any) -> Any:
+def _begin(sample: Callable[..., Tensor], task: Task, passes: int) -> Step:
     past = task.window - 1
-    shape = (1, task.window, task.channels, task.height, task.width)
+    shape = 1, task.window, task.channels, task.height, task.width
     commands_BTA = torch.randn(1, task.window, task.commands)
+    x_BTCHW = torch.randn(1, past, *shape[2:])
 
-    def begin(passes: int) -> Step:
-        process = diffusion.create_diffusion(
-            "", noise_schedule="squaredcos_cap_v2", pred_name="v", diffusion_steps=1000, snr_gamma=5.0,
-            zero_terminal_snr=True,
+    def step() -> Tensor:
+        nonlocal x_BTCHW
+        made = sample(
+            shape, context=x_BTCHW, n_context_frames=past, scheduling_mode="sequential", num_sampling_steps=passes,
+            model_kwargs={"action": commands_BTA}, progress=False, n_generate_frames=1, history_stabilization_level=0.02,
         )  # fmt: skip
-        x_BTCHW = torch.randn(1, past, *shape[2:])
+        x_BTCHW = made[:, 1:]
+        return made[:, -1:]
 
-        def step() -> Tensor:
-            nonlocal x_BTCHW
-            made = sampling.dfot_sample(
-                process, network, shape, context=x_BTCHW, n_context_frames=past, scheduling_mode="sequential",
-                num_sampling_steps=passes, model_kwargs={"action": commands_BTA}, progress=False, n_generate_frames=1,
-                history_stabilization_level=0.02,
-            )  # fmt: skip
-            x_BTCHW = made[:, 1:]
-            return made[:, -1:]
-
-        return step
-
-    return begin
+    return step
