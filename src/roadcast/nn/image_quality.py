@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from einops import reduce
 from torch import Tensor
 
 PSNR_CAP_DB = 100.0  # the score of two equal images, whose PSNR would be infinite and spoil every mean
@@ -75,19 +76,18 @@ def ms_ssim(
     Returns: [...], one value per image, float32 or float64.
     Raises: ValueError as `ssim`, at the scale where the images have become too small.
     """
-    result = None
+    if not weights:
+        raise ValueError("ms_ssim: weights are empty; give one for each scale")
+    a, b = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (a, b))
+    factors = []
     for scale, weight in enumerate(weights):
         if scale:
-            a, b = (halved(x) for x in (a, b))
+            a, b = halved(a), halved(b)
         luminance, structure = _likeness(a, b, data_range, window, sigma)
         last = scale == len(weights) - 1
         likeness = (luminance * structure if last else structure).mean(dim=(-2, -1))
-        # Not quite zero: the gradient of x^w at zero is infinite.
-        factor = likeness.clamp_min(1e-6) ** weight
-        result = factor if result is None else result * factor
-    if result is None:
-        raise ValueError("ms_ssim: weights are empty; give one for each scale")
-    return result.mean(dim=-1)
+        factors.append(likeness.clamp_min(1e-6) ** weight)  # not quite 0, where the gradient of x^w is infinite
+    return torch.stack(factors).prod(dim=0).mean(dim=-1)
 
 
 def scales_that_fit(height: int, width: int, window: int = 11) -> int:
@@ -100,9 +100,9 @@ def scales_that_fit(height: int, width: int, window: int = 11) -> int:
 
 def halved(x: Tensor) -> Tensor:
     """The mean of 2x2 pixels of images [..., H, W, C]; an odd last row or column is left out."""
-    *lead, height, width, channels = x.shape
+    height, width = x.shape[-3:-1]
     x = x[..., : height // 2 * 2, : width // 2 * 2, :]
-    return x.reshape(*lead, height // 2, 2, width // 2, 2, channels).mean(dim=(-4, -2))
+    return reduce(x, "... (h p) (w q) c -> ... h w c", "mean", p=2, q=2)
 
 
 def _likeness(a: Tensor, b: Tensor, data_range: float, window: int, sigma: float) -> tuple[Tensor, Tensor]:

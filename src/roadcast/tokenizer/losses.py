@@ -26,10 +26,10 @@ def structure_loss(made_BFHWC: Tensor, true_BFHWC: Tensor) -> Tensor:
 def multiscale_loss(made_BFHWC: Tensor, true_BFHWC: Tensor) -> Tensor:
     """`1 - MS-SSIM` (Wang et al. 2003; as a loss: Zhao et al. 2017), over as many of the paper's five scales as fit.
 
-    Five take pictures of 176 pixels; with fewer scales their exponents are scaled to the same sum.
+    Five take pictures of 176 pixels a side; the exponents of fewer are scaled to the same sum, 1.
     """
     weights = MS_SSIM_WEIGHTS[: scales_that_fit(*made_BFHWC.shape[2:4])]
-    weights = [weight * sum(MS_SSIM_WEIGHTS) / sum(weights) for weight in weights]
+    weights = [weight / sum(weights) for weight in weights]
     return 1 - ms_ssim(made_BFHWC, true_BFHWC, data_range=2.0, weights=weights).mean()
 
 
