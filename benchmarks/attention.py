@@ -118,7 +118,7 @@ def main() -> None:
         chosen = {name: shape for name, shape in chosen.items() if name.startswith("tiny") or name.endswith("step")}
     result = {"device": options.device, "torch": torch.__version__, "dtype": options.dtype, "clips": options.clips}
     for name, shape in chosen.items():
-        result[name] = list(measure(shape, device, dtype, 0.1 if options.quick else 1.0))
+        result[name] = list(measure(shape, device, dtype, 0.05 if options.quick else 1.0))
         for row in result[name]:
             figures = [
                 f"{row[key]:10.4g}" if row[key] is not None else " " * 10 for key in ("forward_ms", "both_ms", "error")

@@ -32,7 +32,7 @@ def attend(
     k_frame_BS: Tensor | None = None,
     backend: str = "sdpa",
 ) -> Tensor:
-    """What each query reads [B, N, L, K], in the type of `q_BNLK`; where values are of another length, of theirs.
+    """What each query reads [B, N, L, K], in the type of `q_BNLK`; where values are shorter than keys, as long as they.
 
     mask        None lets everybody see everybody, and no mask is built
     q_frame_BL  frame numbers of queries and keys, integers, wanted where there is a mask; one row [1, L] or [1, S]
@@ -49,12 +49,14 @@ def attend(
         return attend_with_lse(q_BNLK, k_BMSK, v_BMSK, seen_B1LS)[0].to(q_BNLK.dtype)
     if backend == "sdpa":
         seen_B1LS = visible(mask, q_frame_BL, k_frame_BS)
-        return F.scaled_dot_product_attention(q_BNLK, k_BMSK, v_BMSK, attn_mask=seen_B1LS, enable_gqa=grouped)
+        length, short = v_BMSK.shape[-1], k_BMSK.shape[-1] - v_BMSK.shape[-1]
+        if short:  # the fused kernel wants values as long as keys, and is so much faster that zeros pay
+            v_BMSK = F.pad(v_BMSK, (0, short))
+        y_BNLK = F.scaled_dot_product_attention(q_BNLK, k_BMSK, v_BMSK, attn_mask=seen_B1LS, enable_gqa=grouped)
+        return y_BNLK[..., :length]
     if backend == "flex":
-        if q_BNLK.shape[2] == 0:
-            return q_BNLK.new_empty(
-                *q_BNLK.shape[:-1], v_BMSK.shape[-1]
-            )  # no queries, which FlexAttention will not have
+        if q_BNLK.shape[2] == 0:  # which FlexAttention will not have
+            return q_BNLK.new_empty(*q_BNLK.shape[:-1], v_BMSK.shape[-1])
         flex, build = _flex(q_BNLK.device.type)
         blocks = _block_mask(build, len(q_BNLK), mask, q_frame_BL, k_frame_BS)
         return flex(q_BNLK, k_BMSK, v_BMSK, block_mask=blocks, enable_gqa=grouped)
