@@ -2,14 +2,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from roadcast.config import override
 from roadcast.data.clip import Clip
 from roadcast.dynamics.model import Block
 from roadcast.flow.world import World
 from roadcast.nn.causal_conv import Stream
 from roadcast.objectives import Objective, build_objective
 from roadcast.parallel.remat import apply_remat
+from roadcast.safetensors import load_tensors
+from roadcast.training import run
 from roadcast.training.live_bytes import LiveBytes
-from worlds import random_actions, random_world
+from worlds import micro_config, random_actions, random_world
 
 STAGES = ("tokenizer", "dynamics")
 
@@ -107,6 +110,19 @@ def test_a_rollout_that_moves_on_keeps_its_gradients(mode):
     apply_remat(world, mode)
     ours = ahead(world)
     assert same(ours, ahead(same_world()))
+
+
+def test_a_stage_is_trained_in_its_mode_to_the_same_weights(toy_reel, tmp_path, monkeypatch):
+    modes = []
+    monkeypatch.setattr(run, "apply_remat", lambda module, mode: (modes.append(mode), apply_remat(module, mode)))
+    config = override(micro_config(), [f"data.reel={toy_reel}", "train.tokenizer.steps=1", "train.dynamics.steps=2"])
+    again = override(config, ["train.dynamics.remat=block"])
+    plain, remat = (
+        load_tensors(run.train(chosen, tmp_path / name, report=lambda *_: None) / "weights.safetensors")
+        for name, chosen in {"plain": config, "remat": again}.items()
+    )
+    assert modes == ["none", "none", "none", "block"]
+    assert all(torch.equal(plain[name], remat[name]) for name in plain | remat)
 
 
 @pytest.mark.slow

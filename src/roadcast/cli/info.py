@@ -1,11 +1,12 @@
 """`roadcast info`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from roadcast.cli.console import say, show_facts, size
 from roadcast.cli.data.info import tell_reel
 from roadcast.cli.folders import kind_of, parameter_counts
+from roadcast.cli.memory import tell_memory
 from roadcast.errors import UserError
 from roadcast.presets import PRESETS, preset_config
 
@@ -13,18 +14,35 @@ if TYPE_CHECKING:
     from roadcast.config import Config
 
 
-def info(path: str, /) -> None:
+def info(
+    path: str,
+    /,
+    memory: bool = False,
+    batch: int | None = None,
+    frames: int | None = None,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+) -> None:
     """Tell what a folder is: a reel, a run, a world; or what a preset makes.
 
     Examples:
       roadcast info reels/mine       what `roadcast data info` tells
       roadcast info runs/mine        networks, and how far each stage of the training is
       roadcast info small            the preset's networks and stages
+      roadcast info base --memory --batch 4 --dtype bfloat16
 
     Args:
         path: The folder, or the name of a preset.
+        memory: Tell where the memory of training and of driving goes instead; nothing of it is taken to count it.
+        batch: With --memory: clips a step, in place of each stage's own number.
+        frames: With --memory: frames a clip, likewise.
+        dtype: With --memory: what the forward pass computes in; bfloat16 is autocast, the weights staying float32.
     """
     folder = Path(path)
+    if memory:
+        tell_memory(config_of(path), batch, frames, dtype)
+        return
+    if batch is not None or frames is not None or dtype != "float32":
+        raise UserError("--batch, --frames and --dtype ask about memory; add --memory")
     match kind_of(folder):
         case "reel":
             tell_reel(folder)
@@ -36,8 +54,28 @@ def info(path: str, /) -> None:
             say(f"preset {path}: {(PRESETS[path].__doc__ or '').strip()}")
             tell_config(preset_config(path))
         case _:
-            what = "is no reel, run or world" if folder.exists() else "no such folder"
-            raise UserError(f"{path}: {what}; give the folder of one, or a preset: {', '.join(PRESETS)}")
+            raise UserError(unknown(path))
+
+
+def unknown(path: str) -> str:
+    """What to say of a path that is nothing we know."""
+    what = "is no reel, run or world" if Path(path).exists() else "no such folder"
+    return f"{path}: {what}; give the folder of one, or a preset: {', '.join(PRESETS)}"
+
+
+def config_of(path: str) -> "Config":
+    """The configuration of a run, a world or a preset; `UserError` for anything else."""
+    from roadcast.config import load_config
+
+    match kind_of(Path(path)):
+        case "run" | "world":
+            return load_config(Path(path) / "config.json")
+        case "reel":
+            raise UserError(f"{path}: is a reel, and --memory asks about networks; give a run, a world or a preset")
+        case _ if path in PRESETS:
+            return preset_config(path)
+        case _:
+            raise UserError(unknown(path))
 
 
 def tell_run(folder: Path) -> None:

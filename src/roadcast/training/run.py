@@ -16,6 +16,7 @@ from roadcast.files import disk_trouble_told, replacing
 from roadcast.flow.world import World
 from roadcast.nn.causal_conv import Stream
 from roadcast.objectives import Objective, build_objective
+from roadcast.parallel.remat import apply_remat
 from roadcast.training.metrics import JsonLog, Logger
 from roadcast.training.scenes import save_scenes
 from roadcast.training.trainer import fit
@@ -75,6 +76,7 @@ def train_stage(
     """Train one stage in `folder`/`name`."""
     config = world.config
     objective = build_objective(stage.objective, world, stage.options)
+    apply_remat(objective.trained, stage.remat)
     latents = None
     if objective.reads == "latents" and config.tokenizer.time_stride == 1 and not stage.augment:
         latents = [latents_of_reel(world, reel, folder / latents_name(n), report) for n, reel in enumerate(reels)]
