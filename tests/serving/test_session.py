@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+import torch
+from torch._dynamo.utils import counters
+from torch.utils import _pytree as pytree
 
 from roadcast.config import override
 from roadcast.data.reel.store import Reel
@@ -45,8 +48,6 @@ def test_a_snapshot_can_be_returned_to_more_than_once(folder):
 
 def test_it_makes_what_evaluation_imagines(folder):
     """The driver's seat and the evaluation run one rollout: from one context, seed and commands come the same frames."""
-    import torch
-
     session, scenes = ModelSession.open(folder), load_scenes(folder)
     session.reset(0, seed=11)
     driven = drive(session, [0.5, -0.5, 0.25])
@@ -65,3 +66,53 @@ def test_a_scene_that_is_not_there_and_a_world_that_cannot_be_driven(folder):
         ModelSession(random_world(micro_config(tokenizer__time_stride=2)), load_scenes(folder))
     with pytest.raises(UserError, match="scenes cannot be read"):
         load_scenes(folder.parent)
+
+
+def test_its_state_stays_where_it_is(folder):
+    """Steps, resets and restored snapshots move the same tensors: what a CUDA graph and a compiled step rely on."""
+    session = ModelSession.open(folder)
+
+    def places():
+        return [x.data_ptr() for x in pytree.tree_leaves(session.drive) if isinstance(x, torch.Tensor)]
+
+    before = places()
+    drive(session, [0.1, 0.2])
+    session.restore(session.snapshot())
+    session.reset(1)
+    drive(session, [0.1])
+    assert places() == before
+
+
+@pytest.mark.parametrize(("precision", "weights"), [("bfloat16", "full"), ("float32", "int8")])
+def test_other_formats_make_nearly_the_same_frames(folder, precision, weights):
+    exact, near = (
+        ModelSession.open(folder, precision="float32"),
+        ModelSession.open(folder, precision=precision, weights=weights),
+    )
+    ours, theirs = drive(exact, [0.3, -0.2]), drive(near, [0.3, -0.2])
+    difference = np.abs(ours.astype(int) - theirs)
+    assert 0 < difference.mean() < 4
+    with pytest.raises(UserError, match="float8"):
+        ModelSession.open(folder, precision="float8")
+    with pytest.raises(UserError, match="int4"):
+        ModelSession.open(folder, weights="int4")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_compiled_session_makes_the_same_frames_in_one_graph_compiled_once(folder):
+    """`fullgraph` makes a graph break an error; the counters say that later frames, resets and branches compile nothing more."""
+    session = ModelSession.open(folder, steps=2)
+    session.reset(1, seed=3)
+    eager = drive(session, [0.5, -0.5, 0.25])
+    torch._dynamo.reset()
+    counters.clear()
+    session.reset(1, seed=3)
+    session.compile()
+    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
+    session.restore(session.snapshot())
+    fast = drive(session, [0.5, -0.5, 0.25])
+    session.reset(0, seed=1)
+    drive(session, [0.1])
+    assert counters["stats"]["unique_graphs"] == 1
+    assert np.abs(eager.astype(int) - fast).max() <= 1

@@ -5,7 +5,7 @@ import time
 import urllib.request
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from roadcast.cli.device import checked
 from roadcast.cli.folders import run_of, world_folder
@@ -27,6 +27,8 @@ def drive(
     fps: float | None = None,
     device: str = "cpu",
     compiled: bool = False,
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    weights: Literal["full", "int8", "int8_dynamic", "fp8"] = "full",
     no_browser: bool = False,
 ) -> None:
     """Take the wheel: serve a world as a page, and open the browser on it.
@@ -46,7 +48,9 @@ def drive(
         steps: Network passes a frame; fewer are faster. The world's own number when not given.
         fps: Frames a second to drive at, instead of the world's own.
         device: Where to compute: cpu, cuda, cuda:1.
-        compiled: Let torch.compile write code for the networks: minutes of waiting the first time, then faster frames.
+        compiled: Let torch.compile write code for the networks: a minute or more of waiting, then about twice the frames.
+        precision: Number format of the networks; auto takes the fastest, by measuring this machine.
+        weights: Full, or rounded to eight bits, which takes less memory and on large worlds less time.
         no_browser: Only print the address.
     """
     if mock == (world is not None):
@@ -68,10 +72,18 @@ def drive(
     if not no_browser:
         threading.Thread(target=open_browser, args=(host, port), daemon=True).start()
     title = "mock" if folder is None else (run_of(folder) or folder).resolve().name
-    serve(lambda: open_session(folder, steps, checked(device), compiled), host, port, title=title, fps=fps)
+    serve(
+        lambda: open_session(folder, steps, checked(device), compiled, precision, weights),
+        host,
+        port,
+        title=title,
+        fps=fps,
+    )
 
 
-def open_session(folder: Path | None, steps: int | None, device: str, compiled: bool) -> "Session":
+def open_session(
+    folder: Path | None, steps: int | None, device: str, compiled: bool, precision: str, weights: str
+) -> "Session":
     """The session of a world, or the mock's when there is no folder."""
     if folder is None:
         from roadcast.serving.mock import MockSession
@@ -79,7 +91,7 @@ def open_session(folder: Path | None, steps: int | None, device: str, compiled: 
         return MockSession()
     from roadcast.serving.session import ModelSession
 
-    return ModelSession.open(folder, steps, device, compiled)
+    return ModelSession.open(folder, steps, device, compiled, precision, weights)
 
 
 def open_browser(host: str, port: int) -> None:

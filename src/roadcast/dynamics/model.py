@@ -105,15 +105,19 @@ class Dynamics(nn.Module):
         trained = round(config.context_frames / config.rope_factor)
         self.rope_scaling = RopeScaling(config.rope_scaling, config.rope_factor, trained)
 
-    def empty_history(self, batch: int, height: int, width: int, dtype: torch.dtype = torch.float32) -> History:
-        """The past of `batch` worlds that have not begun, for a latent grid of height x width cells, the cache kept as `dtype`."""
+    def empty_history(self, batch: int, height: int, width: int, dtype: torch.dtype | None = None) -> History:
+        """The past of `batch` worlds that have not begun, for a latent grid of height x width cells.
+
+        dtype  how keys and values are kept: float32, bfloat16, float16 or int8; None: as the weights are
+        """
         config, weight = self.config, self.registers
         slots = (2 * config.attention_chunk or config.context_frames) - 1
         cache = KVCache.empty(
             len(self.time_layers), batch, self.tokens(height, width), config.kv_heads, slots + config.sink_frames,
-            config.width // config.heads, config.sink_frames, weight.device, dtype,
+            config.width // config.heads, config.sink_frames, weight.device, dtype or weight.dtype,
         )  # fmt: skip
-        return History(cache, weight.new_zeros(batch, height, width, self.channels), weight.new_ones(batch))
+        newest_BHWC = torch.zeros(batch, height, width, self.channels, device=weight.device)
+        return History(cache, newest_BHWC, torch.ones(batch, device=weight.device))
 
     def tokens(self, height: int, width: int) -> int:
         """Tokens of one frame: its cells, the registers, the action."""
@@ -129,7 +133,7 @@ class Dynamics(nn.Module):
     ) -> Tensor:
         """The network's prediction (clean latents or velocity: flow/path.py says which) for new frames after `history`.
 
-        x_BTHWC       latents at noise level `t_BT` in [0, 1], 0 clean
+        x_BTHWC       latents at noise level `t_BT` in [0, 1], 0 clean; float32, whatever the network's own format is
         commands_BTA  windows of commands from `command_window`
         history       the frames before these, or None when these are the first
         finished      that many of the first frames are done: the history takes them in, and nothing is predicted for them
@@ -166,7 +170,7 @@ class Dynamics(nn.Module):
 
         shift, scale = self.final_modulation(condition_BTD[:, finished:])[:, :, None].chunk(2, dim=-1)
         y_BTPC = self.outlet(modulate(x_BTPD[:, :, : height * width], shift, scale))
-        y_BTHWC = rearrange(y_BTPC, "b t (h w) c -> b t h w c", h=height)
+        y_BTHWC = rearrange(y_BTPC, "b t (h w) c -> b t h w c", h=height).to(x_BTHWC.dtype)
         if self.config.difference_target:
             y_BTHWC = y_BTHWC + estimate(before_BTHWC, before_t_BT)[:, finished:]
         return y_BTHWC
@@ -181,15 +185,16 @@ class Dynamics(nn.Module):
 
     def embed(self, x_BTHWC: Tensor, before_BTHWC: Tensor, t_BT: Tensor, commands_BTA: Tensor) -> tuple[Tensor, Tensor]:
         """The tokens [B, T, P, D] that go into the blocks, and the condition [B, T, D] that sets their norms."""
+        dtype = self.inlet.weight.dtype
         features = [x_BTHWC, x_BTHWC - before_BTHWC] if self.config.difference_input else [x_BTHWC]
-        cells = self.inlet(torch.cat(features, dim=-1))
-        action_BTD = self.embed_action(commands_BTA)
+        cells = self.inlet(torch.cat(features, dim=-1).to(dtype))
+        action_BTD = self.embed_action(commands_BTA.to(dtype))
         tokens = [
             rearrange(cells, "b t h w d -> b t (h w) d"),
-            self.registers.expand(*x_BTHWC.shape[:2], -1, -1),
+            self.registers.to(cells.dtype).expand(*x_BTHWC.shape[:2], -1, -1),
             self.action_token(action_BTD)[:, :, None],
         ]
-        return torch.cat(tokens, dim=2), self.embed_noise(fourier_features(t_BT, 128).to(cells)) + action_BTD
+        return torch.cat(tokens, dim=2), self.embed_noise(fourier_features(t_BT, 128).to(dtype)) + action_BTD
 
 
 def estimate(x_t: Tensor, t_BT: Tensor) -> Tensor:

@@ -113,12 +113,12 @@ class Rollout:
         """Worlds that have lived through the context latents [B, T, H, W, C] and their commands [B, F, A], F = T * time_stride.
 
         seeds        one a row
-        cache_dtype  how keys and values are kept: float32, bfloat16, float16, int8; None: as the latents are
+        cache_dtype  how keys and values are kept: float32, bfloat16, float16, int8; None: as the weights are
 
         A context of any length is taken in by pieces of the model's window, in bounded memory.
         """
         batch, frames, height, width, _ = z_BTHWC.shape
-        history = self.dynamics.empty_history(batch, height, width, cache_dtype or z_BTHWC.dtype)
+        history = self.dynamics.empty_history(batch, height, width, cache_dtype)
         before_A, before_K = pad_history(actions_BFA[:, :0], known_BFA[:, :0], self.window)
         noise = [torch.Generator().manual_seed(seed) for seed in seeds]
         state = RolloutState(Past(history, z_BTHWC[:, -1:], z_BTHWC.new_zeros(0)), before_A, before_K, noise)

@@ -30,8 +30,8 @@ class Modulation(nn.Module):
         self.bias = nn.Parameter(torch.zeros(parts, width))
 
     def forward(self, shared_BTMD: Tensor) -> tuple[Tensor, ...]:
-        """`parts` tensors [B, T, 1, D] that broadcast over the tokens of a frame."""
-        return (shared_BTMD + self.bias)[:, :, None].unbind(dim=-2)
+        """`parts` tensors [B, T, 1, D] that broadcast over the tokens of a frame, in the type of the shared map."""
+        return (shared_BTMD + self.bias.to(shared_BTMD.dtype))[:, :, None].unbind(dim=-2)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

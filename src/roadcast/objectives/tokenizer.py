@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from roadcast.data.clip import Clip
 from roadcast.errors import UserError
 from roadcast.flow.world import World
+from roadcast.nn.image_quality import psnr
 from roadcast.nn.lpips import LPIPS
 from roadcast.objectives.base import Objective, Terms, register_objective
 from roadcast.tokenizer.adversary import Adversary
@@ -81,8 +82,9 @@ class TokenizerObjective(Objective):
         if self.adversary is not None and torch.is_grad_enabled():  # a held-out loss is of pictures alone
             adversarial = self.adversary(made, true, loss, tokenizer.decoder.out.conv.weight)
             loss, terms = loss + sum(adversarial.values()), terms | adversarial
-        psnr = -10 * ((made.clamp(-1, 1) - true).square().mean(dim=(2, 3, 4)) / 4).clamp_min(1e-10).log10()
-        return loss, terms | {"psnr": psnr.mean(), "latent_std": z.std()}
+        with torch.no_grad():
+            quality = {"psnr": psnr(made.clamp(-1, 1), true, data_range=2.0).mean(), "latent_std": z.std()}
+        return loss, terms | quality
 
     @torch.no_grad()
     def finish(self, clips: Iterable[Clip]) -> None:

@@ -9,10 +9,16 @@ import torch
 from torch import Tensor
 
 from roadcast.errors import UserError
+from roadcast.flow.driving import Drive, DrivingStep, fixed_copy, overwrite
 from roadcast.flow.rollout import RolloutState
 from roadcast.flow.world import World
 from roadcast.nn.causal_conv import Stream
+from roadcast.nn.quantize import KINDS, quantize
+from roadcast.serving.compiled import Step, compiled
+from roadcast.serving.precision import fastest_precision
 from roadcast.training.scenes import Scenes, load_scenes
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Session(Protocol):
@@ -38,11 +44,14 @@ class Snapshot:
     """All that decides a session's future."""
 
     rollout: RolloutState
-    stream: Stream
+    decoder: tuple[Tensor, ...]
 
 
 class ModelSession:
-    """A world model being driven: `reset` to a scene, then one `step` a frame."""
+    """A world model being driven: `reset` to a scene, then one `step` a frame.
+
+    Its state lies in the same tensors from the first reset on, which every step moves on in place.
+    """
 
     def __init__(self, world: World, scenes: Scenes, steps: int | None = None):
         if world.config.tokenizer.time_stride != 1:
@@ -52,32 +61,46 @@ class ModelSession:
             )
         self.world, self.context = world, scenes
         self.rollout = world.rollout(steps)
+        self.advance: Step = DrivingStep(self.rollout.sample, world.tokenizer)
         self.fps, self.height, self.width, self.actions = world.fps, world.height, world.width, world.actions
         self.scenes = scenes.names
+        self.drive: Drive | None = None
         self.reset()
 
     @classmethod
     def open(
-        cls, folder: Path, steps: int | None = None, device: str = "cpu", compiled: bool = False
+        cls,
+        folder: Path,
+        steps: int | None = None,
+        device: str = "cpu",
+        compiled: bool = False,
+        precision: str = "auto",
+        weights: str = "full",
     ) -> "ModelSession":
         """A session over the world in `folder` (or in `folder`/world, so that a run's own folder will do).
 
-        steps     network passes a frame; None takes the world's own number
-        compiled  let torch.compile write code for both networks: minutes the first time, then a third faster
-        Raises `UserError` when there is no whole world.
+        steps      network passes a frame; None takes the world's own number
+        compiled   let torch.compile write code for the step: a minute or more at first, then about twice as fast
+        precision  float32, bfloat16, float16, or auto: the fastest by measuring this machine
+        weights    full, or rounded to eight bits: int8, int8_dynamic, fp8 (nn/quantize.py)
+        Raises `UserError` when there is no whole world, or for an unknown choice.
         """
         folder = Path(folder)
         if (folder / "world" / "config.json").exists():
             folder = folder / "world"
-        session = cls(World.load(folder, device), load_scenes(folder), steps)
+        world = in_precision(World.load(folder, device), precision, weights)
+        session = cls(world, load_scenes(folder), steps)
         if compiled:
-            session.world.dynamics.compile(dynamic=False)
-            session.world.tokenizer.decoder.compile(dynamic=False)
-            session.step({})
-            session.reset()
+            session.compile()
         return session
 
-    @torch.inference_mode()
+    def compile(self) -> None:
+        """Let torch.compile write code for the step; the session goes on from where it is."""
+        assert isinstance(self.advance, DrivingStep) and self.drive is not None
+        draft = self.rollout.draft(self.state.clone(), *self._command({}))
+        self.advance = compiled(self.advance, self.drive, draft)
+
+    @torch.no_grad()
     def reset(self, scene: int = 0, seed: int = 0) -> np.ndarray:
         """Begin at a scene's last frame; the same scene, seed and commands give the same frames, bit for bit."""
         if not 0 <= scene < len(self.scenes):
@@ -87,25 +110,55 @@ class ModelSession:
             x[scene : scene + 1].to(self.world.device)
             for x in (context.frames_BFHWC, context.actions_BFA, context.known_BFA)
         )
-        z_BTHWC = self.world.tokenizer.encode(frames)
-        self.stream = Stream()
-        shown = self.world.tokenizer.decode(z_BTHWC, self.stream)
-        self.state = self.rollout.start(z_BTHWC, actions, known, [seed])
+        z_BTHWC, stream = self.world.tokenizer.encode(frames), Stream()
+        shown = self.world.tokenizer.decode(z_BTHWC, stream)
+        self._go_on(self.rollout.start(z_BTHWC, actions, known, [seed]), stream.past)
         return shown[0, -1].cpu().numpy()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def step(self, action: dict[str, float]) -> np.ndarray:
         """The next frame [H, W, 3] uint8 under `action`; a control that is not named counts as unknown."""
-        values = torch.tensor([[[action.get(name, 0.0) for name in self.actions]]], dtype=torch.float32)
-        known = torch.tensor([[[name in action for name in self.actions]]])
-        z_BTHWC: Tensor = self.rollout.step(self.state, values.to(self.world.device), known.to(self.world.device))
-        return self.world.tokenizer.decode(z_BTHWC, self.stream)[0, -1].cpu().numpy()
+        draft = self.rollout.draft(self.state, *self._command(action))
+        return self.advance(self.drive, draft)[0, -1].cpu().numpy()
 
     def snapshot(self) -> Snapshot:
         """The world as it stands now, to come back to or to branch from."""
-        return Snapshot(self.state.clone(), self.stream.clone())
+        return Snapshot(self.state.clone(), fixed_copy(self.drive.decoder))
 
     def restore(self, snapshot: object) -> None:
         """Go on from a snapshot; the snapshot itself stays good for another time."""
         assert isinstance(snapshot, Snapshot)
-        self.state, self.stream = snapshot.rollout.clone(), snapshot.stream.clone()
+        self._go_on(snapshot.rollout.clone(), snapshot.decoder)
+
+    def _command(self, action: dict[str, float]) -> tuple[Tensor, Tensor]:
+        """One frame's commands and which are known, [1, 1, A]."""
+        values = torch.tensor([[[action.get(name, 0.0) for name in self.actions]]], dtype=torch.float32)
+        known = torch.tensor([[[name in action for name in self.actions]]])
+        return values.to(self.world.device), known.to(self.world.device)
+
+    def _go_on(self, state: RolloutState, decoder: tuple[Tensor, ...]) -> None:
+        """Go on from this state, in the tensors where the session has its own."""
+        drive = Drive(state.past, decoder)
+        if self.drive is None:
+            self.drive = fixed_copy(drive)
+        else:
+            overwrite(self.drive, drive)
+        self.state = state
+        self.state.past = self.drive.rollout
+
+
+def in_precision(world: World, precision: str, weights: str) -> World:
+    """`world`, its networks in one of PRECISIONS (or, for "auto", the machine's fastest), their weights "full" or of one of KINDS.
+
+    Latents and their statistics stay float32. Raises `UserError` for an unknown choice.
+    """
+    if precision not in ("auto", *PRECISIONS):
+        raise UserError(f"precision {precision!r} is unknown; choose one of auto, {', '.join(PRECISIONS)}")
+    if weights not in ("full", *KINDS):
+        raise UserError(f"weights {weights!r} are unknown; choose one of full, {', '.join(KINDS)}")
+    dtype = fastest_precision(world.device) if precision == "auto" else PRECISIONS[precision]
+    for network in (world.dynamics, world.tokenizer.encoder, world.tokenizer.decoder):
+        network.to(dtype)
+        if weights == "int8" or (weights != "full" and network is world.dynamics):
+            quantize(network, weights)
+    return world

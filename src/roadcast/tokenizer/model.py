@@ -141,5 +141,5 @@ class Tokenizer(nn.Module):
     @staticmethod
     def _run(network: Streamed, x: Tensor, stream: Stream | None) -> Tensor:
         stream = stream or Stream()
-        y, stream.past = network(x, stream.past)
-        return y
+        y, stream.past = network(x.to(next(network.parameters()).dtype), stream.past)
+        return y.to(x.dtype)

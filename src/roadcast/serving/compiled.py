@@ -1,0 +1,51 @@
+"""The driving step made fast: one compiled graph and, on a GPU, one CUDA graph of it."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch._inductor import config as inductor
+
+from roadcast.flow.driving import Drive, DrivingStep, fixed_copy, overwrite
+from roadcast.flow.rollout import Draft
+
+Step = Callable[[Drive, Draft], Tensor]
+
+
+def compiled(step: DrivingStep, drive: Drive, draft: Draft) -> Step:
+    """`step` for states and drafts of these shapes, compiled whole (a graph break is an error), and `drive` left as it was.
+
+    The weights are frozen into the graph, laid out once as the kernels want them, so that later changes to them do not count.
+    On a GPU the graph is captured over this very `drive`, and the step it returns takes no other. Takes from half a minute to a
+    few minutes.
+    """
+    before = fixed_copy(drive)
+    with inductor.patch(freezing=True), torch.no_grad():
+        fast = torch.compile(step, fullgraph=True, dynamic=False)
+        fast(drive, draft)
+    if drive.rollout.finished_BTHWC.is_cuda:
+        fast = CudaGraph(fast, drive, draft)
+    overwrite(drive, before)
+    return fast
+
+
+class CudaGraph:
+    """A step captured once over one state and replayed: one launch a frame in place of hundreds (the state is moved in place)."""
+
+    def __init__(self, step: Step, drive: Drive, draft: Draft):
+        self.drive, self.draft = drive, fixed_copy(draft)
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):  # what allocates or tunes itself does so before the capture
+                step(drive, self.draft)
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.frames_BFHWC = step(drive, self.draft)
+
+    def __call__(self, drive: Drive, draft: Draft) -> Tensor:
+        assert drive is self.drive, "a CUDA graph moves the state it was captured over, and no other"
+        overwrite(self.draft, draft)
+        self.graph.replay()
+        return self.frames_BFHWC.clone()
