@@ -51,6 +51,7 @@ class Fleet:
             self.drive = fixed_copy(drive)
         else:
             overwrite(self.drive, drive)
+        assert self.drive is not None
         self.state, state.past = state, self.drive.rollout
 
     def compile(self) -> None:
