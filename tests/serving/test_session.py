@@ -98,6 +98,22 @@ def test_other_formats_make_nearly_the_same_frames(folder, precision, weights):
         ModelSession.open(folder, weights="int4")
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("variant", [{}, {"attention": "full", "sink_frames": 1}])
+def test_the_step_is_one_graph_without_breaks(folder, variant):
+    """What torch.compile traces: one graph for all frames, resets and branches (a break would be an error, and is counted)."""
+    world = random_world(micro_config(**{f"dynamics__{name}": value for name, value in variant.items()}))
+    session = ModelSession(world, load_scenes(folder), steps=2)
+    torch._dynamo.reset()
+    counters.clear()
+    session.advance = torch.compile(session.advance, fullgraph=True, dynamic=False, backend="eager")
+    drive(session, [0.1, 0.2])
+    session.restore(session.snapshot())
+    session.reset(1)
+    drive(session, [0.3])
+    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_compiled_session_makes_the_same_frames_in_one_graph_compiled_once(folder):

@@ -64,8 +64,9 @@ class ModelSession:
         self.advance: Step = DrivingStep(self.rollout.sample, world.tokenizer)
         self.fps, self.height, self.width, self.actions = world.fps, world.height, world.width, world.actions
         self.scenes = scenes.names
-        self.drive: Drive | None = None
-        self.reset()
+        self.state, decoder, _ = self._begin(scene=0, seed=0)
+        self.drive = fixed_copy(Drive(self.state.past, decoder))
+        self.state.past = self.drive.rollout
 
     @classmethod
     def open(
@@ -96,24 +97,17 @@ class ModelSession:
 
     def compile(self) -> None:
         """Let torch.compile write code for the step; the session goes on from where it is."""
-        assert isinstance(self.advance, DrivingStep) and self.drive is not None
+        assert isinstance(self.advance, DrivingStep), "a session is compiled once"
         draft = self.rollout.draft(self.state.clone(), *self._command({}))
         self.advance = compiled(self.advance, self.drive, draft)
 
-    @torch.no_grad()
     def reset(self, scene: int = 0, seed: int = 0) -> np.ndarray:
         """Begin at a scene's last frame; the same scene, seed and commands give the same frames, bit for bit."""
         if not 0 <= scene < len(self.scenes):
             raise UserError(f"scene {scene} does not exist; choose 0 to {len(self.scenes) - 1}")
-        context = self.context
-        frames, actions, known = (
-            x[scene : scene + 1].to(self.world.device)
-            for x in (context.frames_BFHWC, context.actions_BFA, context.known_BFA)
-        )
-        z_BTHWC, stream = self.world.tokenizer.encode(frames), Stream()
-        shown = self.world.tokenizer.decode(z_BTHWC, stream)
-        self._go_on(self.rollout.start(z_BTHWC, actions, known, [seed]), stream.past)
-        return shown[0, -1].cpu().numpy()
+        state, decoder, shown = self._begin(scene, seed)
+        self._go_on(state, decoder)
+        return shown
 
     @torch.no_grad()
     def step(self, action: dict[str, float]) -> np.ndarray:
@@ -136,13 +130,21 @@ class ModelSession:
         known = torch.tensor([[[name in action for name in self.actions]]])
         return values.to(self.world.device), known.to(self.world.device)
 
+    @torch.no_grad()
+    def _begin(self, scene: int, seed: int) -> tuple[RolloutState, tuple[Tensor, ...], np.ndarray]:
+        """The rollout's state and the decoder's past at the end of a scene, and its last frame."""
+        context = self.context
+        frames, actions, known = (
+            x[scene : scene + 1].to(self.world.device)
+            for x in (context.frames_BFHWC, context.actions_BFA, context.known_BFA)
+        )
+        z_BTHWC, stream = self.world.tokenizer.encode(frames), Stream()
+        shown = self.world.tokenizer.decode(z_BTHWC, stream)
+        return self.rollout.start(z_BTHWC, actions, known, [seed]), stream.past, shown[0, -1].cpu().numpy()
+
     def _go_on(self, state: RolloutState, decoder: tuple[Tensor, ...]) -> None:
         """Go on from this state, in the tensors where the session has its own."""
-        drive = Drive(state.past, decoder)
-        if self.drive is None:
-            self.drive = fixed_copy(drive)
-        else:
-            overwrite(self.drive, drive)
+        overwrite(self.drive, Drive(state.past, decoder))
         self.state = state
         self.state.past = self.drive.rollout
 
