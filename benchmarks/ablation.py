@@ -21,7 +21,7 @@ import cv2
 import torch
 from ablation_chart import chart
 from ablation_report import Results, figures, tables
-from ablation_run import VARIANTS, Drives, prepare, result_path
+from ablation_run import VARIANTS, Drives, costs_of, prepare, result_path
 
 from roadcast.config import Config, load_config, override
 
@@ -89,9 +89,11 @@ def main() -> None:
     if not results["base"]:
         sys.exit(f"{given.out}: no seed is finished for all {len(variants)} variants; leave out --finished to train on")
     floor = json.loads((given.out / "floor.json").read_text())
-    print(tables(results, floor))
+    cost = costs_of(given.out, variants)
+    print(tables(results, floor, cost))
     cv2.imwrite(str(given.out / "ablation.png"), chart(results))
-    print(json.dumps({"steps": steps, "seeds": len(results["base"]), "floor": floor, "variants": figures(results)}))
+    told = {"steps": config.train["dynamics"].steps, "seeds": len(results["base"]), "floor": floor, "cost": cost}
+    print(json.dumps(told | {"variants": figures(results)}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What one trained world of `ablation.py` scores on recordings it never saw. All but steering and cost is measured in latents.
+"""What a world of `ablation.py` scores on recordings it never saw, and costs. Scores are of latents, all but steering.
 
 Latents have unit variance and come from one tokenizer that all runs share, so that nothing of it is in the differences; what
 a score is read against is `floor`, the last true frame repeated.
@@ -29,7 +29,7 @@ HORIZONS = (1, 4, 8, 16)
 LEVELS = (0.25, 0.5, 0.75, 1.0)
 CONTROL = "steer"
 STEERING_CONTEXTS, STEERING_FRAMES = 8, 8
-REPEATS = 3
+ROUNDS = 8
 
 Scores = dict[str, float]
 
@@ -39,12 +39,7 @@ def measure(world: World, reel: Reel, latents: LatentReel) -> Scores:
     """Every score of a world, by name; `ablation_report.METRICS` says what the names mean."""
     protocol, clip = held_out(world, reel, latents)
     made = imagined(world, protocol, clip)
-    return (
-        denoising(world, protocol, clip)
-        | likeness(made, truth(protocol, clip))
-        | steering(world, reel, protocol)
-        | cost(world, reel, latents, clip)
-    )
+    return denoising(world, protocol, clip) | likeness(made, truth(protocol, clip)) | steering(world, reel, protocol)
 
 
 def floor(world: World, reel: Reel, latents: LatentReel) -> Scores:
@@ -134,37 +129,39 @@ def steering(world: World, reel: Reel, protocol: Protocol) -> Scores:
     return {"steering": float((flow[:, 0] - flow[:, -1]).mean()), "steering_d_z": d_z}
 
 
-def cost(world: World, reel: Reel, latents: LatentReel, clip: Clip) -> Scores:
-    """Milliseconds of CPU time of a training step (loss and gradient) and of a generated frame of one world.
+def costs(worlds: dict[str, World], reel: Reel, latents: LatentReel) -> dict[str, Scores]:
+    """Milliseconds of CPU time of a training step (loss and gradient) and of a generated frame of one world, by name of the world.
 
-    CPU time on one thread: what a shared machine's other work changes least.
+    The least of ROUNDS in which all take turns, on one thread: other work on a shared machine slows all alike. What the weights
+    are does not matter, so the worlds need no training.
     """
-    assert clip.z_BTHWC is not None
+    calls = {(name, kind): call for name, w in worlds.items() for kind, call in work(w, reel, latents).items()}
+    times: dict[tuple[str, str], list[float]] = {key: [] for key in calls}
+    for _ in range(ROUNDS):
+        for key, call in calls.items():
+            started = time.process_time()
+            call()
+            times[key].append(1e3 * (time.process_time() - started))
+    return {name: {kind: min(times[name, kind]) for kind in ("step_ms", "frame_ms")} for name in worlds}
+
+
+def work(world: World, reel: Reel, latents: LatentReel) -> dict[str, Callable[[], None]]:
+    """What `costs` times of one world."""
     config, stage = world.config, world.config.train["dynamics"]
     objective = build_objective(stage.objective, world, stage.options)
     batch = Clips(
         [reel], "train", stage.clip_frames, stage.batch, config.dynamics.actions, config.seed, latents=[latents]
     )[0]
+    assert batch.z_BTHWC is not None
+    rollout = world.rollout()
+    with torch.no_grad():
+        state = rollout.start(batch.z_BTHWC[:1], batch.actions_BFA[:1], batch.known_BFA[:1], [0])
 
     def train() -> None:
-        with torch.enable_grad():
-            objective.loss(batch, torch.Generator().manual_seed(0))[0].backward()
+        objective.loss(batch, torch.Generator().manual_seed(0))[0].backward()
 
-    past = slice(0, config.dynamics.context_frames)
-    rollout = world.rollout()
-    state = rollout.start(clip.z_BTHWC[:1, past], clip.actions_BFA[:1, past], clip.known_BFA[:1, past], [0])
-
+    @torch.no_grad()
     def generate() -> None:
-        rollout.step(state, clip.actions_BFA[:1, :1], clip.known_BFA[:1, :1])
+        rollout.step(state, batch.actions_BFA[:1, :1], batch.known_BFA[:1, :1])
 
-    return {"step_ms": least_ms(train), "frame_ms": least_ms(generate)}
-
-
-def least_ms(work: Callable[[], None]) -> float:
-    """The least CPU time of REPEATS calls, after one to warm up."""
-    times = []
-    for _ in range(1 + REPEATS):
-        started = time.process_time()
-        work()
-        times.append(1e3 * (time.process_time() - started))
-    return min(times[1:])
+    return {"step_ms": train, "frame_ms": generate}

@@ -47,19 +47,10 @@ DETAILS: dict[str, Metric] = {
 }
 
 
-def tables(results: Results, floor: Scores) -> str:
+def tables(results: Results, floor: Scores, cost: dict[str, Scores]) -> str:
     """Markdown: the scores, their differences to the base, details, and what a step and a frame cost."""
-    return "\n".join(
-        [
-            *score_table(results, floor),
-            "",
-            *difference_table(results),
-            "",
-            *detail_table(results),
-            "",
-            *cost_table(results),
-        ]
-    )
+    parts = score_table(results, floor), difference_table(results), detail_table(results), cost_table(cost)
+    return "\n\n".join("\n".join(lines) for lines in parts)
 
 
 def score_table(results: Results, floor: Scores) -> list[str]:
@@ -71,13 +62,13 @@ def score_table(results: Results, floor: Scores) -> list[str]:
 
 
 def difference_table(results: Results) -> list[str]:
-    """Variant less base, with its 95 % interval; bold where that leaves out zero."""
+    """Variant less base, with its 95 % interval where there are seeds for one; bold where that leaves out zero."""
     lines = head("less the base", METRICS)
     for variant in others(results):
         cells = []
         for name, m in METRICS.items():
             d = difference(results, variant, name)
-            told = f"{d.mean:+.{m.digits}f} +- {half(d):.{m.digits}f}"
+            told = f"{d.mean:+.{m.digits}f}" + (f" +- {half(d):.{m.digits}f}" if np.isfinite(half(d)) else "")
             cells.append(told if verdict(d, m) == WITHIN else f"**{told} {verdict(d, m)}**")
         lines.append(row(variant, cells))
     return lines
@@ -89,21 +80,22 @@ def detail_table(results: Results) -> list[str]:
     return lines + [row(v, [spread(column(r, n), m) for n, m in DETAILS.items()]) for v, r in results.items()]
 
 
-def cost_table(results: Results) -> list[str]:
-    """The least of all seeds: on a shared machine that is nearest to what it costs."""
+def cost_table(cost: dict[str, Scores]) -> list[str]:
+    """What `ablation_measure.costs` found."""
     lines = ["| | CPU ms a training step | CPU ms a generated frame |", "|---|---:|---:|"]
-    return lines + [row(v, [f"{column(r, n).min():.1f}" for n in ("step_ms", "frame_ms")]) for v, r in results.items()]
+    return lines + [row(variant, [f"{c['step_ms']:.0f}", f"{c['frame_ms']:.1f}"]) for variant, c in cost.items()]
 
 
 def figures(results: Results) -> dict[str, dict[str, dict]]:
-    """The same for machines: by variant and metric."""
+    """The same for machines: by variant and metric, with a verdict where there are seeds for one."""
     told: dict[str, dict[str, dict]] = {}
     for variant, scores in results.items():
-        told[variant] = {n: {"mean": round(float(column(scores, n).mean()), 5)} for n in scores[0]}
+        told[variant] = {n: {"mean": round(float(column(scores, n).mean()), 5)} for n in (*METRICS, *DETAILS)}
         for name, m in METRICS.items() if variant != "base" else ():
             d = difference(results, variant, name)
-            told[variant][name] |= {"difference": round(d.mean, 5), "verdict": verdict(d, m)}
-            told[variant][name] |= {"half_width": round(half(d), 5)} if len(scores) > 1 else {}
+            told[variant][name]["difference"] = round(d.mean, 5)
+            if len(scores) > 1:
+                told[variant][name] |= {"half_width": round(half(d), 5), "verdict": verdict(d, m)}
     return told
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 import torch
-from ablation_measure import floor, measure
+from ablation_measure import Scores, costs, floor, measure
 
 from roadcast.config import Config, load_config, override
 from roadcast.data.ingest import ingest
@@ -54,15 +54,27 @@ def prepare(config: Config, out: Path, training: Drives, held_out: Drives) -> No
     save(out / "floor.json", floor(world, reel, latents))
 
 
-def run(out: Path, variant: str, seed: int) -> None:
-    """Train and measure one variant from one seed, which sets its weights, the order of its clips, and their noise."""
+def build(out: Path, variant: str, seed: int) -> World:
+    """An untrained world of a variant, with the tokenizer that all share; the seed sets its weights."""
     config = override(load_config(out / "config.json"), [f"seed={seed}", *VARIANTS[variant]])
     torch.manual_seed(seed)
     world = World(config)
     world.tokenizer = World.load(out / "tokenizer" / "world").tokenizer
-    reel = Reel(Path(config.data.reel))
-    train_stage(world, f"{variant}-{seed}", config.train["dynamics"], [reel], out, tell, lambda folder: [])
+    return world
+
+
+def run(out: Path, variant: str, seed: int) -> None:
+    """Train and measure one variant from one seed, which also sets the order of its clips and their noise."""
+    world = build(out, variant, seed)
+    reel, stage = Reel(Path(world.config.data.reel)), world.config.train["dynamics"]
+    train_stage(world, f"{variant}-{seed}", stage, [reel], out, tell, lambda folder: [])
     save(result_path(out, variant, seed), measure(world, reel, LatentReel(out / latents_name(0))))
+
+
+def costs_of(out: Path, variants: list[str]) -> dict[str, Scores]:
+    """What the variants cost beside one another."""
+    worlds = {variant: build(out, variant, 0) for variant in variants}
+    return costs(worlds, Reel(Path(worlds["base"].config.data.reel)), LatentReel(out / latents_name(0)))
 
 
 def result_path(out: Path, variant: str, seed: int) -> Path:
