@@ -12,6 +12,7 @@ EXTRAS = {
     "turbojpeg": ("simplejpeg", "fast"),
     "parquet": ("pyarrow", "tables"),
     "remote": ("fsspec", "stream"),
+    "onnx": ("onnxruntime", "onnx"),
 }
 """By module of `roadcast.extras`: the package it needs, and the extra of roadcast that installs it."""
 

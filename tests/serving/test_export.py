@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 from roadcast.config import override
 from roadcast.data.reel.store import Reel
 from roadcast.errors import UserError
+from roadcast.safetensors import save_tensors
 from roadcast.serving.export import export, trace
 from roadcast.serving.exported import ExportedSession
 from roadcast.serving.session import ModelSession
@@ -20,10 +20,12 @@ from worlds import micro_config, random_world
 COMMANDS = [{"steer": 0.4, "throttle": 0.2}, {"steer": -0.9}, {}, {"throttle": 1.0}, {"steer": 0.1, "throttle": -0.3}]
 
 
-def session_over(reel, folder, steps=None, **changes) -> ModelSession:
+def session_over(reel, folder, **changes) -> ModelSession:
+    """A session in two passes a frame over a world that is smaller still, for a graph is traced node by node."""
+    changes = dict(dynamics__depth=2, dynamics__time_every=2, tokenizer__widths=(8, 16)) | changes
     config = override(micro_config(**changes), [f"data.reel={reel}"])
     save_scenes(folder, Reel(reel), config)
-    return ModelSession(random_world(config), load_scenes(folder), steps)
+    return ModelSession(random_world(config), load_scenes(folder), steps=2)
 
 
 def drive(session, commands=COMMANDS) -> np.ndarray:
@@ -33,7 +35,7 @@ def drive(session, commands=COMMANDS) -> np.ndarray:
 @pytest.fixture(scope="module")
 def pair(toy_reel, tmp_path_factory) -> tuple[ModelSession, ExportedSession]:
     """A session, and another over the graphs traced from it, run as they are, without a compiler."""
-    session = session_over(toy_reel, tmp_path_factory.mktemp("world"), steps=2)
+    session = session_over(toy_reel, tmp_path_factory.mktemp("world"))
     graphs = trace(session)
     about = json.loads(json.dumps(graphs.about))
     return session, ExportedSession(about, graphs.scenes, graphs.start.module(), graphs.step.module())
@@ -81,6 +83,7 @@ def test_it_tells_what_a_loader_must_know(pair):
         exported.reset(99)
 
 
+@pytest.mark.slow
 def test_a_world_without_context_noise_or_earlier_commands_is_exported_too(toy_reel, tmp_path):
     session = session_over(toy_reel, tmp_path, flow__context_noise=0.0, dynamics__action_window=1)
     graphs = trace(session)
@@ -105,9 +108,7 @@ def test_what_is_no_exported_world_is_refused(text, message, tmp_path):
         ExportedSession.open(tmp_path)
 
 
-def test_a_graph_that_cannot_be_loaded_names_the_torch_it_was_made_by(pair, tmp_path):
-    from roadcast.safetensors import save_tensors
-
+def test_a_package_that_cannot_be_loaded_names_the_torch_it_was_made_by(pair, tmp_path):
     _, exported = pair
     (tmp_path / "step.json").write_text(json.dumps(exported._about | {"torch": "2.0.1"}))
     save_tensors(tmp_path / "scenes.safetensors", exported._clips)
@@ -133,7 +134,7 @@ print(*sorted({{".".join(name.split(".")[:2]) for name in sys.modules if name.st
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_machine_code_drives_the_world_without_the_models_own(toy_reel, tmp_path):
-    session = session_over(toy_reel, tmp_path, steps=2)
+    session = session_over(toy_reel, tmp_path)
     (out := tmp_path / "exported").mkdir()
     export(session, out)
     assert sorted(file.name for file in out.iterdir()) == ["scenes.safetensors", "start.pt2", "step.json", "step.pt2"]
@@ -143,6 +144,3 @@ def test_machine_code_drives_the_world_without_the_models_own(toy_reel, tmp_path
     assert done.stdout.split() == ["roadcast.errors", "roadcast.files", "roadcast.safetensors", "roadcast.serving"]
     shown, theirs = session.reset(2, seed=5), np.load(tmp_path / "frames.npy").astype(int)
     assert np.abs(theirs - [shown.astype(int), *drive(session)]).max() <= 1
-    assert (
-        torch.equal(torch.from_numpy(theirs[0]), torch.from_numpy(shown).long()) or np.abs(theirs[0] - shown).max() == 1
-    )

@@ -19,6 +19,7 @@ COMMANDS = {
     "generate": "drive a world by a script and write a video",
     "evaluate": "measure a world and write a report",
     "drive": "take the wheel, in the browser",
+    "export": "write a world as files that run without roadcast's model code",
     "demo": "the whole road once, on a small built-in world, in about ten minutes",
     "info": "what a folder or a preset is",
     "data": "look into a reel, check it, show it, divide and join reels",
