@@ -25,7 +25,7 @@ def small() -> Config:
         data=DataConfig(height=128, width=256, workers=4),
         tokenizer=TokenizerConfig(widths=(64, 128, 256), encoder_blocks=1, decoder_blocks=2),
         dynamics=DynamicsConfig(width=512, depth=10, heads=8, kv_heads=4, time_every=4, context_frames=24),
-        train=_gpu_stages(tokenizer_steps=50_000, dynamics_steps=100_000, lr=5e-4),
+        train=_gpu_stages(tokenizer_steps=50_000, dynamics_steps=100_000, lr=5e-4, remat="selective"),
     )
 
 
@@ -35,7 +35,7 @@ def base() -> Config:
         data=DataConfig(height=256, width=512, workers=8),
         tokenizer=TokenizerConfig(widths=(128, 256, 384), encoder_blocks=2, decoder_blocks=2),
         dynamics=DynamicsConfig(width=896, depth=14, heads=14, kv_heads=7, time_every=4, context_frames=32),
-        train=_gpu_stages(tokenizer_steps=100_000, dynamics_steps=200_000, lr=3e-4),
+        train=_gpu_stages(tokenizer_steps=100_000, dynamics_steps=200_000, lr=3e-4, remat="block"),
     )
 
 
@@ -45,18 +45,15 @@ def large() -> Config:
         data=DataConfig(height=256, width=512, workers=8),
         tokenizer=TokenizerConfig(widths=(128, 256, 384, 512), encoder_blocks=2, decoder_blocks=2, latent_channels=64),
         dynamics=DynamicsConfig(width=1408, depth=22, heads=22, kv_heads=11, time_every=4, context_frames=32),
-        train=_gpu_stages(tokenizer_steps=100_000, dynamics_steps=300_000, lr=2e-4),
+        train=_gpu_stages(tokenizer_steps=100_000, dynamics_steps=300_000, lr=2e-4, remat="block"),
     )
 
 
-def _gpu_stages(tokenizer_steps: int, dynamics_steps: int, lr: float) -> dict[str, StageConfig]:
+def _gpu_stages(tokenizer_steps: int, dynamics_steps: int, lr: float, remat: str) -> dict[str, StageConfig]:
+    common = {"lr": lr, "warmup": 1000, "save_every": 2000, "remat": remat}
     return {
-        "tokenizer": StageConfig(
-            "tokenizer", steps=tokenizer_steps, batch=8, clip_frames=8, lr=lr, warmup=1000, save_every=2000
-        ),
-        "dynamics": StageConfig(
-            "diffusion_forcing", steps=dynamics_steps, batch=16, clip_frames=32, lr=lr, warmup=1000, save_every=2000
-        ),
+        "tokenizer": StageConfig("tokenizer", steps=tokenizer_steps, batch=8, clip_frames=8, **common),
+        "dynamics": StageConfig("diffusion_forcing", steps=dynamics_steps, batch=16, clip_frames=32, **common),
     }
 
 
