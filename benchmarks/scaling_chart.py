@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from ablation_chart import INK, PAPER, QUIET, RULE, SCALE, dot, line, write
 
+from roadcast.evaluation.charts import ticks
+
 WIDE, HIGH, LEFT, TOP, GAP, UNDER = 220, 150, 62, 44, 46, 62
 TIME, WORK, YOUNG = (150, 90, 20), (60, 120, 40), (90, 140, 230)  # BGR
 
@@ -23,15 +25,17 @@ class Panel:
 
 @dataclass(frozen=True)
 class Axes:
-    """A panel's place, its upper left corner, and the ends of its logarithmic axes."""
+    """A panel's place, its upper left corner, and the ends of its axes, the vertical one logarithmic and, mostly, the other too."""
 
     left: float
     top: float
     x: tuple[float, float]
     y: tuple[float, float]
+    log_x: bool = True
 
     def px(self, x: float) -> float:
-        return self.left + WIDE * share(x, self.x)
+        low, high = self.x
+        return self.left + WIDE * (share(x, self.x) if self.log_x else (x - low) / (high - low))
 
     def py(self, y: float) -> float:
         return self.top + HIGH * (1 - share(y, self.y))
@@ -61,8 +65,8 @@ def chart(panels: list[Panel], rollout: tuple[np.ndarray, np.ndarray, np.ndarray
             frame(image, axes, dict(zip(panel.x, panel.words)), panel.title)
             fit(image, axes, panel.x, values, colour)
     left = LEFT + len(panels) * (WIDE + GAP)
-    axes = Axes(left, TOP, ends(at), ends(times))
-    frame(image, axes, {v: f"{v:g}" for v in decades(*axes.x)}, "frame of a long rollout")
+    axes = Axes(left, TOP, (0, at[-1] + at[0]), ends(times), log_x=False)
+    frame(image, axes, {v: f"{v:g}" for v in ticks(*axes.x, about=5)}, "frame of a long rollout")
     for x1, y1, x2, y2 in zip(at, young_ms, at[1:], young_ms[1:]):
         line(image, axes.px(x1), axes.py(y1), axes.px(x2), axes.py(y2), YOUNG, 2)
     for x, old in zip(at, old_ms):

@@ -16,11 +16,11 @@ from roadcast.serving.session import in_precision
 def random_world(config: Config, device: str = "cpu", precision: str = "float32", weights: str = "full") -> World:
     """A world of random weights in which no layer is idle; `precision` and `weights` as for a session."""
     torch.manual_seed(0)
-    world = World(config).eval()
+    world = World(config).to(device).eval()
     for parameter in world.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
-    return in_precision(world.to(device), precision, weights)
+    return in_precision(world, precision, weights)
 
 
 class Fleet:

@@ -10,10 +10,16 @@ from benchmarks.gpu.machine import Machine, Row, attempt
 from benchmarks.scaling_fleet import Fleet, random_world
 from torch._inductor import config as inductor
 
+from roadcast.config import Config
+from roadcast.flow.rollout import Draft
 from roadcast.nn.quantize import kernel
 from roadcast.serving.compiled import CudaGraph, Step
 
-SECONDS, FEWEST, QUEUED = 2.0, 10, 20
+SECONDS, FEWEST, QUEUED = (
+    2.0,
+    10,
+    20,
+)  # a row is timed for so long; frames at the least; steps put in the device's queue at once
 
 
 def ways(machine: Machine, fleet: Fleet) -> dict[str, Callable[[], Step]]:
@@ -28,11 +34,13 @@ def ways(machine: Machine, fleet: Fleet) -> dict[str, Callable[[], Step]]:
             fast(drive, draft)
         return fast
 
-    found = {"eager": lambda: step, "compiled": compiled}
-    if machine.on_gpu:
-        found["eager, CUDA graph"] = lambda: CudaGraph(step, drive, draft)
-        found["compiled, CUDA graph"] = lambda: CudaGraph(compiled(), drive, draft)
-    return found
+    found = {
+        "eager": lambda: step,
+        "eager, CUDA graph": lambda: CudaGraph(step, drive, draft),
+        "compiled": compiled,
+        "compiled, CUDA graph": lambda: CudaGraph(compiled(), drive, draft),
+    }
+    return {how: make for how, make in found.items() if machine.on_gpu or "CUDA" not in how}
 
 
 def drive(machine: Machine, preset: str, steps: int, worlds: int = 1, weights: str = "full") -> Iterator[Row]:
@@ -69,7 +77,9 @@ def timed(machine: Machine, fleet: Fleet, make: Callable[[], Step]) -> Row:
     }  # fmt: skip
 
 
-def queued(fleet: Fleet, draft) -> None:
+def queued(fleet: Fleet, draft: Draft) -> None:
+    """`QUEUED` steps from one draft, with no word to the CPU between them."""
+    assert fleet.drive is not None
     for _ in range(QUEUED):
         fleet.advance(fleet.drive, draft)
 
@@ -86,16 +96,14 @@ def seconds_of(machine: Machine, work: Callable[[], object], calls: int = FEWEST
     return taken
 
 
-def eight_bits(machine: Machine, preset: str) -> Iterator[Row]:
+def eight_bits(machine: Machine, preset: str, weights: str) -> Iterator[Row]:
     """One pass a frame with weights of eight bits: by what kernel, how far from the full weights, and how fast."""
-    config = machine.config(preset)
-    for kind in ("fp8", "int8_dynamic"):
-        name: Row = {"world": preset, "weights": kind, "kernel": kernel(kind, machine.device)}
-        yield attempt(name, lambda kind=kind: {"error_of_latents": error_of(machine, config, kind)})
-        yield from drive(machine, preset, 1, weights=kind)
+    name: Row = {"world": preset, "weights": weights, "kernel": kernel(weights, machine.device)}
+    yield attempt(name, lambda: {"error_of_latents": error_of(machine, machine.config(preset), weights)})
+    yield from drive(machine, preset, 1, weights=weights)
 
 
-def error_of(machine: Machine, config, weights: str) -> float:
+def error_of(machine: Machine, config: Config, weights: str) -> float:
     """Root mean square of what rounding moves in the next latents, over theirs; context, commands and noise the same."""
     latents = []
     for choice in ("full", weights):

@@ -21,17 +21,16 @@ def test_exponents_of_a_power_law_that_bends():
 
 
 def test_a_longer_context_costs_its_attention_and_no_more():
-    """Each time layer's new frame looks at all frames in sight: `4 L D` operations more a frame in sight, layer and pass.
-
-    The first pass also takes in the frame before, but for the last layer's feed-forward: its queries look at as many.
+    """Attention over time takes `4 L D` operations for each frame in sight and query; the one pass has two queries, the frame that
+    goes into the cache and the new one, but in its last time layer, where the new one alone goes on.
     """
     from scaling import TINY, Setting
     from scaling_fleet import Fleet, flop_of_a_step, random_world
 
     short, long = (flop_of_a_step(Fleet(random_world(Setting(context=n).config()), [0], 1)) for n in (4, 64))
     tokens = TINY.data.height * TINY.data.width // TINY.tokenizer.stride**2 + TINY.dynamics.registers + 1
-    layers, queries = TINY.dynamics.depth // TINY.dynamics.time_every, 2
-    assert long - short == 60 * layers * queries * 4 * tokens * TINY.dynamics.width
+    queries = 2 * (TINY.dynamics.depth // TINY.dynamics.time_every) - 1
+    assert long - short == 60 * queries * 4 * tokens * TINY.dynamics.width
 
 
 def test_the_picture_has_a_panel_for_everything_that_grows():
