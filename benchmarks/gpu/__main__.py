@@ -3,9 +3,10 @@
     PYTHONPATH=src python -m benchmarks.gpu OUT [--minutes 9] [--only PART ...] [--device cpu --micro]
 
 Run from the root of the repository; torch, einops, OpenCV and numpy suffice. The parts (parts.py) run one after another, the most
-important first, each in a process of its own, so that one that crashes, hangs or spoils the device costs its own rows alone; none
-gets more than half of the minutes, for a compiler that does not come back must not take the others' time. After every row OUT/results.md and OUT/results.json hold all that is known; OUT/log.txt is what the parts said. What the time does not
-reach is listed, for a second call with --only. --micro does all in sizes that prove the code and nothing else.
+important first, each in a process of its own, so that one that crashes, hangs or spoils the device costs its own rows alone. None
+gets more than half of the minutes: a compiler that does not come back must not take the others' time. After every row
+OUT/results.md and OUT/results.json hold all that is known; OUT/log.txt is what the parts said. What the time does not reach is
+listed, for a second call with --only. --micro does all in sizes that prove the code and nothing else.
 """
 
 import argparse
