@@ -13,12 +13,13 @@ from torch.utils import _pytree as pytree
 
 from roadcast.config import DynamicsConfig
 from roadcast.dynamics.conditioning import ActionEmbedding
-from roadcast.nn.attention import Sight, SpaceAttention, Tables, TimeAttention, TimeRope, look
+from roadcast.nn.attention import SpaceAttention, TimeAttention
 from roadcast.nn.feed_forward import SwiGLU
 from roadcast.nn.kv_cache import KVCache
 from roadcast.nn.mask import FrameMask
 from roadcast.nn.modulation import Modulation, fourier_features, modulate
-from roadcast.nn.rope import RopeScaling, grid_positions, rope_tables
+from roadcast.nn.rope import RopeScaling, Tables, grid_positions, rope_tables
+from roadcast.nn.sight import Sight, TimeRope, look
 
 
 @dataclass

@@ -65,10 +65,11 @@ class RopeScaling:
 
 UNSCALED = RopeScaling("none")
 
+Tables = tuple[Tensor, Tensor]
+"""Cosines and sines [..., L, K / 2]."""
 
-def rope_tables(
-    positions: Tensor, head_dim: int, base: float = 100.0, scaling: RopeScaling | None = None
-) -> tuple[Tensor, Tensor]:
+
+def rope_tables(positions: Tensor, head_dim: int, base: float = 100.0, scaling: RopeScaling | None = None) -> Tables:
     """Cosine and sine of every angle: `theta[l, a, i] = position[l, a] * base ** (-i / P)`, P pairs in the axis' share.
 
     positions  float [..., L, n], in frames or latent cells
@@ -89,7 +90,7 @@ def rope_tables(
     return scaling.magnitude * angle.cos(), scaling.magnitude * angle.sin()
 
 
-def rotate(x: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(x: Tensor, tables: Tables) -> Tensor:
     """`x` [..., L, K] with each channel pair (i, i + K / 2) turned by its angle; tables broadcast over leading axes."""
     cos, sin = (table.to(x.dtype) for table in tables)
     a, b = x.chunk(2, dim=-1)
