@@ -25,6 +25,7 @@ import peers_nano_world_model
 import peers_open_oasis
 import peers_self_forcing
 import torch
+from torch._inductor import config as inductor
 from peers_common import Contender, Step, Task
 from peers_ours import ours
 
@@ -154,7 +155,7 @@ def main() -> None:
     rounds, seconds = (2, 0.3) if given.quick else (5, 2.0)
     result: dict[str, Any] = {"threads": given.threads}
     for preset in given.preset or ["tiny"]:
-        with torch.inference_mode():
+        with torch.inference_mode(), inductor.patch(freezing=True):  # weights laid out once, for whatever is compiled
             task, eager = ours(preset)
             mine = [eager, ours(preset, compiled=True)[1]] if given.compile else [eager]
             peers, missing = find(given.peers, task, given.compile)

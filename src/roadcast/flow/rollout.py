@@ -129,7 +129,9 @@ class Rollout:
             now = slice(first, min(first + piece, frames - 1))
             t_BT = z_BTHWC.new_full(z_BTHWC[:, now].shape[:2], self.flow.context_noise)
             self.dynamics(z_BTHWC[:, now], t_BT, commands[:, now], history, t_BT.shape[1])
-        state.past.finished_BTHWC, state.past.commands_BTA = z_BTHWC[:, -1:], commands[:, -1:]
+        dense = torch.contiguous_format  # as every later frame's, and without the context's memory behind it
+        state.past.finished_BTHWC = z_BTHWC[:, -1:].clone(memory_format=dense)
+        state.past.commands_BTA = commands[:, -1:].clone(memory_format=dense)
         return state
 
     def step(self, state: RolloutState, actions_BFA: Tensor, known_BFA: Tensor) -> Tensor:
