@@ -26,7 +26,10 @@ from roadcast.serving.precision import measure_bandwidth, measure_matmul
 from roadcast.serving.session import PRECISIONS, ModelSession, in_precision
 from roadcast.training.scenes import Scenes
 
-HEAD = "| world | passes | how | frames/s | ms p50 | ms p99 | first frame ms | GFLOP | arithmetic floor ms | byte floor ms | of floor | MB |"
+COLUMNS = (
+    "world", "passes", "how", "frames/s", "ms p50", "ms p99", "first frame ms", "GFLOP", "arithmetic floor ms", "byte floor ms",
+    "of floor", "MB",
+)  # fmt: skip
 
 
 @dataclass

@@ -25,9 +25,9 @@ import peers_nano_world_model
 import peers_open_oasis
 import peers_self_forcing
 import torch
-from torch._inductor import config as inductor
 from peers_common import Contender, Step, Task
 from peers_ours import ours
+from torch._inductor import config as inductor
 
 PEERS = (peers_open_oasis, peers_self_forcing, peers_nano_world_model)
 MOST = 900  # latent frames made by one contender: Self-Forcing's rotary table ends at 1,024
