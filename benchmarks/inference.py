@@ -148,10 +148,8 @@ def main() -> None:
     if "tiny" in dict(worlds):
         wide = override(preset_config("tiny"), ["data.height=128", "data.width=256"])
         worlds.insert([name for name, _ in worlds].index("tiny") + 1, ("tiny", wide))
-    print(
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}\n\n{HEAD}\n|{' --- |' * HEAD.count(' |')}",
-        flush=True,
-    )
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}", flush=True)
     figures: dict[str, float] = {}
     for preset, config in worlds:
         name = f"{preset} {config.data.height}x{config.data.width}"
