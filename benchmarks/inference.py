@@ -16,14 +16,13 @@ import time
 from dataclasses import dataclass
 
 import torch
+from scaling_fleet import flop_of_a_step, random_world
 from torch.utils import _pytree as pytree
-from torch.utils.flop_counter import FlopCounterMode
 
 from roadcast.config import Config, override
-from roadcast.flow.world import World
 from roadcast.presets import preset_config
 from roadcast.serving.precision import measure_bandwidth, measure_matmul
-from roadcast.serving.session import PRECISIONS, ModelSession, in_precision
+from roadcast.serving.session import PRECISIONS, ModelSession
 from roadcast.training.scenes import Scenes
 
 COLUMNS = (
@@ -65,16 +64,12 @@ class Row:
 
 def open_session(config: Config, steps: int, device: str, precision: str, weights: str) -> ModelSession:
     """A session over random weights and a random scene as long as the model's context."""
-    torch.manual_seed(0)
-    world = World(config).to(device).eval()
-    for parameter in world.parameters():
-        if parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+    world = random_world(config, device, precision, weights)
     frames = config.dynamics.context_frames
     shape = (1, frames, len(config.dynamics.actions))
     pixels = torch.randint(0, 256, (1, frames, world.height, world.width, 3), dtype=torch.uint8)
     scenes = Scenes(["random"], pixels, torch.zeros(shape), torch.ones(shape, dtype=torch.bool))
-    return ModelSession(in_precision(world, precision, weights), scenes, steps)
+    return ModelSession(world, scenes, steps)
 
 
 def step_seconds(session: ModelSession, frames: int, warm: int = 5) -> list[float]:
@@ -86,13 +81,6 @@ def step_seconds(session: ModelSession, frames: int, warm: int = 5) -> list[floa
         if i >= warm:
             taken.append(time.perf_counter() - begun)
     return taken
-
-
-def flop_of_a_step(session: ModelSession) -> float:
-    """Floating-point operations of one step, products and convolutions, counted as the networks run uncompiled."""
-    with FlopCounterMode(display=False) as counter:
-        session.step({})
-    return counter.get_total_flops()
 
 
 def bytes_of_a_step(session: ModelSession) -> float:
@@ -157,7 +145,7 @@ def main() -> None:
             config = override(config, [f"dynamics.backend={backend}"])
             for steps in given.steps:
                 session = open_session(config, steps, given.device, given.precision, given.weights)
-                flop = flop_of_a_step(session)
+                flop = flop_of_a_step(lambda: session.step({}))
                 how = f"{backend}, eager"
                 eager = measure(name, session, steps, how, max(20, given.frames // 4), flop, given.device)
                 print(eager.line(), flush=True)

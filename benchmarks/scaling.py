@@ -83,7 +83,7 @@ class Point:
     def open(cls, setting: Setting, compiled: bool) -> "Point":
         """The setting's worlds, warm."""
         fleet = Fleet(random_world(setting.config()), list(range(setting.worlds)))
-        flop = flop_of_a_step(fleet)
+        flop = flop_of_a_step(fleet.step)
         if compiled:
             fleet.compile()
         fleet.step()

@@ -1,5 +1,7 @@
 """Many worlds driven as the rows of one rollout: what a server with a full batch runs, and with one row what a driver does."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -71,12 +73,11 @@ class Fleet:
         return self.advance(self.drive, self.draft())[:, -1].cpu()
 
 
-def flop_of_a_step(fleet: Fleet) -> float:
-    """Floating-point operations of one step of an uncompiled fleet: its products, convolutions and attention."""
-    assert isinstance(fleet.advance, DrivingStep)
+def flop_of_a_step(step: Callable[[], object]) -> float:
+    """Floating-point operations of one uncompiled step: its products, convolutions and attention."""
     cpu_attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # which PyTorch's counter does not know
     with FlopCounterMode(display=False, custom_mapping={cpu_attention: _attention_flop}) as counter:
-        fleet.step()
+        step()
     return counter.get_total_flops()
 
 

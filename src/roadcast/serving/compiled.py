@@ -13,6 +13,7 @@ from roadcast.flow.rollout import Draft
 Step = Callable[[Drive, Draft], Tensor]
 
 
+@torch.no_grad()
 def compiled(step: DrivingStep, drive: Drive, draft: Draft) -> Step:
     """`step` over this very `drive` and drafts of these shapes, compiled whole (a graph break is an error); `drive` stays as it was.
 
@@ -20,7 +21,7 @@ def compiled(step: DrivingStep, drive: Drive, draft: Draft) -> Step:
     The step it returns takes no other state, and looks at nothing but the numbers in it. Takes from half a minute to a few minutes.
     """
     before = fixed_copy(drive)
-    with inductor.patch(freezing=True), torch.no_grad():
+    with inductor.patch(freezing=True):
         fast = torch.compile(alone(step), fullgraph=True, dynamic=False, options={"guard_filter_fn": none_of_them})
         fast(drive, draft)
     if drive.rollout.finished_BTHWC.is_cuda:
