@@ -65,8 +65,8 @@ class Start(nn.Module):
     ) -> tuple[Tensor, ...]:
         z_BTHWC, stream = self.tokenizer.encode(frames_BFHWC), Stream()
         shown_BFHWC = self.tokenizer.decode(z_BTHWC, stream)
-        state = GivenNoise(self.dynamics, self.flow, noise).start(z_BTHWC, actions_BFA, known_BFA, seeds=[])
-        state = State(Drive(state.past, stream.past), state.actions_BFA, state.known_BFA)
+        begun = GivenNoise(self.dynamics, self.flow, noise).start(z_BTHWC, actions_BFA, known_BFA, seeds=[])
+        state = State(Drive(begun.past, stream.past), begun.actions_BFA, begun.known_BFA)
         return shown_BFHWC[0, -1], *named(fixed_copy(state)).values()
 
 
@@ -146,6 +146,7 @@ def trace(session: ModelSession) -> Graphs:
     )
 
 
+@torch.no_grad()  # or nothing is frozen
 def export(session: ModelSession, folder: Path) -> None:
     """Write a session's world into `folder`, for `serving.exported.ExportedSession` or a loader in another language.
 
