@@ -14,6 +14,7 @@ import resource
 import statistics
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from scaling_fleet import flop_of_a_step, random_world
@@ -145,7 +146,7 @@ def main() -> None:
             config = override(config, [f"dynamics.backend={backend}"])
             for steps in given.steps:
                 session = open_session(config, steps, given.device, given.precision, given.weights)
-                flop = flop_of_a_step(lambda: session.step({}))
+                flop = flop_of_a_step(partial(session.step, {}))
                 how = f"{backend}, eager"
                 eager = measure(name, session, steps, how, max(20, given.frames // 4), flop, given.device)
                 print(eager.line(), flush=True)

@@ -27,7 +27,7 @@ def test_a_longer_context_costs_its_attention_and_no_more():
     from scaling import TINY, Setting
     from scaling_fleet import Fleet, flop_of_a_step, random_world
 
-    short, long = (flop_of_a_step(Fleet(random_world(Setting(context=n).config()), [0], 1)) for n in (4, 64))
+    short, long = (flop_of_a_step(Fleet(random_world(Setting(context=n).config()), [0], 1).step) for n in (4, 64))
     tokens = TINY.data.height * TINY.data.width // TINY.tokenizer.stride**2 + TINY.dynamics.registers + 1
     queries = 2 * (TINY.dynamics.depth // TINY.dynamics.time_every) - 1
     assert long - short == 60 * queries * 4 * tokens * TINY.dynamics.width
