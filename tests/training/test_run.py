@@ -102,7 +102,7 @@ def test_learning_lowers_the_held_out_loss(toy_reel, tmp_path, objective, predic
 
 
 def test_an_unknown_option_names_the_known_ones(toy_reel, tmp_path):
-    with pytest.raises(UserError, match="has no option 'pixle'; it has pixel, structure, difference"):
+    with pytest.raises(UserError, match="has no option 'pixle'; it has pixel, structure, multiscale"):
         train(config_for(toy_reel, "train.tokenizer.options.pixle=1.0"), tmp_path, report=silent)
 
 
