@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from roadcast.config import DynamicsConfig
 from roadcast.dynamics.conditioning import ActionEmbedding
@@ -29,10 +28,6 @@ class History:
     cache: KVCache
     newest_BHWC: Tensor
     newest_t_B: Tensor
-
-    def clone(self) -> "History":
-        """A copy that goes on independently: four tensors, whatever the past."""
-        return pytree.tree_map_only(Tensor, torch.clone, self)
 
 
 torch.export.register_dataclass(History, serialized_type_name="roadcast.History")

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from roadcast.flow.path import add_noise
 from roadcast.flow.rollout import Draft, Past, Sampler
 from roadcast.nn.causal_conv import Stream
 from roadcast.tokenizer.model import Tokenizer
@@ -49,8 +48,7 @@ class DrivingStep(nn.Module):
         """The next frames [B, F, H, W, 3], uint8."""
         past, stream = drive.rollout, Stream(drive.decoder)
         z_BTHWC = self.sample(past, draft)
-        t_BT = z_BTHWC.new_full(z_BTHWC.shape[:2], self.sample.context_noise)
-        past.finished_BTHWC.copy_(add_noise(z_BTHWC, draft.context_noise_BTHWC, t_BT))
+        past.finished_BTHWC.copy_(self.sample.finish(z_BTHWC, draft.context_noise_BTHWC))
         past.commands_BTA.copy_(draft.commands_BTA)
         frames_BFHWC = self.tokenizer.decode(z_BTHWC, stream)
         overwrite(drive.decoder, stream.past)

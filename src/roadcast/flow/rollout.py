@@ -90,6 +90,10 @@ class Sampler(nn.Module):
             x_t = step_towards(to_x(output, x_t, t_BT, self.prediction), x_t, t, t_next)
         return x_t
 
+    def finish(self, z_BTHWC: Tensor, noise_BTHWC: Tensor) -> Tensor:
+        """Finished frames as the history takes them in: at the small noise level that training taught the model to expect there."""
+        return add_noise(z_BTHWC, noise_BTHWC, z_BTHWC.new_full(z_BTHWC.shape[:2], self.context_noise))
+
 
 class Rollout:
     """Autoregressive sampling, T frames at a time.
@@ -123,7 +127,7 @@ class Rollout:
         noise = [torch.Generator().manual_seed(seed) for seed in seeds]
         state = RolloutState(Past(history, z_BTHWC[:, -1:], z_BTHWC.new_zeros(0)), before_A, before_K, noise)
         commands = self._commands(state, actions_BFA, known_BFA)
-        z_BTHWC = self._finish(z_BTHWC, self._context_noise(state, frames))
+        z_BTHWC = self.sample.finish(z_BTHWC, self._context_noise(state, frames))
         piece = self.dynamics.config.context_frames - 1
         for first in range(0, frames - 1, piece):
             now = slice(first, min(first + piece, frames - 1))
@@ -138,7 +142,7 @@ class Rollout:
         """The next T = F / time_stride latent frames [B, T, H, W, C] under F commands; `state` moves on past them."""
         draft = self.draft(state, actions_BFA, known_BFA)
         z_BTHWC = self.sample(state.past, draft)
-        state.past.finished_BTHWC = self._finish(z_BTHWC, draft.context_noise_BTHWC)
+        state.past.finished_BTHWC = self.sample.finish(z_BTHWC, draft.context_noise_BTHWC)
         state.past.commands_BTA = draft.commands_BTA
         return z_BTHWC
 
@@ -147,10 +151,6 @@ class Rollout:
         commands = self._commands(state, actions_BFA, known_BFA)
         frames = commands.shape[1]
         return Draft(commands, self._noise(state, frames), self._context_noise(state, frames))
-
-    def _finish(self, z_BTHWC: Tensor, noise_BTHWC: Tensor) -> Tensor:
-        """Finished frames as the history takes them in: at the small noise level that training taught the model to expect there."""
-        return add_noise(z_BTHWC, noise_BTHWC, z_BTHWC.new_full(z_BTHWC.shape[:2], self.flow.context_noise))
 
     def _commands(self, state: RolloutState, actions_BFA: Tensor, known_BFA: Tensor) -> Tensor:
         actions = torch.cat([state.actions_BFA, actions_BFA], dim=1)
