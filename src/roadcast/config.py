@@ -114,6 +114,13 @@ class StageConfig:
     augment     what is done to the clips at random, by name (docs/augmentation.md); latents are then made as clips are read
     remat       what is computed again in the backward pass rather than kept (parallel/remat.py): none; selective, all that is
                 cheap; block, all but each block's input
+    batch       clips of one micro-batch; accumulate: micro-batches of one step, of all processes together, which share them out,
+                so that a run is the same on one process as on several
+    losses      further terms by their registered names, each with its weight (docs/plugins.md)
+    schedule    cosine, or wsd: level until the last `cooldown` of the steps (training/schedule.py)
+    optimizer   adamw, or muon: for the matrices of blocks, AdamW for the rest
+    keep        newest states that stay; keep_best: as many of the best by held-out loss stay besides
+    patience    evaluations without a better held-out loss (smoothed) before the stage ends early; 0: it never does
     """
 
     objective: str = ""
@@ -125,6 +132,10 @@ class StageConfig:
     clip_frames: int = 16
     curriculum: tuple[tuple[int, int], ...] = ()
     augment: dict[str, float] = field(default_factory=dict)
+    losses: dict[str, float] = field(default_factory=dict)
+    optimizer: str = "adamw"
+    schedule: str = "cosine"
+    cooldown: float = 0.2
     lr: float = 3e-4
     lr_final: float = 3e-5
     warmup: int = 100
@@ -136,11 +147,64 @@ class StageConfig:
     evaluate_every: int = 500
     save_every: int = 250
     keep: int = 2
+    keep_best: int = 0
+    patience: int = 0
+
+
+@dataclass
+class GuardConfig:
+    """What is done when training goes wrong (training/guard.py, training/watch.py).
+
+    anomaly        for a loss or gradient norm far above the steps before it: off, log, skip (the step is not taken) or rollback
+                   (back to the last state saved, past the clips since). One that is not finite is never stepped with
+    threshold      robust standard deviations above the median of the last `window` steps that make an anomaly
+    rollbacks      most in a row, or skipped steps in a row times ten, before the stage stops and says so
+    stall_seconds  without a batch that make a stuck loader; stall: log it and wait on, or stop
+    """
+
+    anomaly: str = "skip"
+    threshold: float = 8.0
+    window: int = 100
+    rollbacks: int = 3
+    stall_seconds: float = 300.0
+    stall: str = "stop"
+
+
+@dataclass
+class ComputeConfig:
+    """How a step is computed, which may change whenever a run goes on: beyond rounding, the result is the same.
+
+    precision    auto: measured on this machine when the run begins; float32, bfloat16, float16 (with dynamic loss scaling), or
+                 fp8 (extras/fp8.py)
+    compile      every block of the networks by torch.compile
+    shard        processes that share one copy of weights, gradients and moments between them (FSDP2); what remains of the
+                 processes replicates: DDP where shard is 1, HSDP where it is not
+    pipeline     stages the dynamics' blocks are cut into, one a process
+    context      processes that share the frames of a clip
+    offload      the optimizer's moments live in host memory
+    save_async   states are written while training goes on: yes, no, or auto: where there is a GPU
+    memory_gb    the budget that the memory monitor holds training to; 0: all of the device's
+    profile      (first step, last step) of a torch.profiler trace; (0, 0): none
+    hooks        called as training goes, by their registered names, each with its options (docs/plugins.md)
+    """
+
+    precision: str = "auto"
+    compile: bool = False
+    shard: int = 1
+    pipeline: int = 1
+    context: int = 1
+    offload: bool = False
+    save_async: str = "auto"
+    memory_gb: float = 0.0
+    profile: tuple[int, int] = (0, 0)
+    trackers: tuple[str, ...] = ("tensorboard",)
+    hooks: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass
 class Config:
-    """Everything that makes a run: data, the two models, the path between noise and data, and the stages in order."""
+    """Everything that makes a run: data, the two models, the path between noise and data, the stages in order, and how all of it
+    is computed and guarded."""
 
     schema: int = SCHEMA
     seed: int = 0
@@ -149,6 +213,8 @@ class Config:
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     train: dict[str, StageConfig] = field(default_factory=dict)
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def validate(self) -> "Config":
         """Itself, or a `UserError` that names the first field that cannot be."""
@@ -170,10 +236,12 @@ class Config:
         if self.data.reel and self.data.mixture:
             raise UserError("data.reel and data.mixture are both given; name the reel in the mixture, with a weight")
         for name, stage in self.train.items():
-            if not stage.objective:
-                raise UserError(f"train.{name}.objective is empty; name one, for example 'diffusion_forcing'")
-            if stage.remat not in REMAT_MODES:
-                raise UserError(f"train.{name}.remat = {stage.remat!r}; use one of {', '.join(REMAT_MODES)}")
+            _check_stage(name, stage)
+        _check_choices("guard", self.guard, GUARD_CHOICES)
+        _check_choices("compute", self.compute, COMPUTE_CHOICES)
+        for name in ("shard", "pipeline", "context"):
+            if (size := getattr(self.compute, name)) < 1:
+                raise UserError(f"compute.{name} = {size}; use 1 for none, or a number of processes")
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -205,9 +273,7 @@ def _check_dynamics(dynamics: DynamicsConfig) -> None:
         raise UserError("dynamics.width must divide by dynamics.heads, and dynamics.heads by dynamics.kv_heads")
     if dynamics.width // dynamics.heads % 4:
         raise UserError("dynamics.width / dynamics.heads must divide by 4, for rotary positions on two axes")
-    for name, choices in DYNAMICS_CHOICES.items():
-        if (value := getattr(dynamics, name)) not in choices:
-            raise UserError(f"dynamics.{name} = {value!r}; use one of {', '.join(choices)}")
+    _check_choices("dynamics", dynamics, DYNAMICS_CHOICES)
     if dynamics.time_every // 2 >= dynamics.depth:
         raise UserError(
             f"dynamics.time_every = {dynamics.time_every} leaves no time layer in a depth of {dynamics.depth}; make it smaller"
@@ -228,10 +294,32 @@ def _check_dynamics(dynamics: DynamicsConfig) -> None:
         raise UserError(f"dynamics.rope_factor = {dynamics.rope_factor:g}; use 1 for none, or more")
 
 
+def _check_stage(name: str, stage: StageConfig) -> None:
+    if not stage.objective:
+        raise UserError(f"train.{name}.objective is empty; name one, for example 'diffusion_forcing'")
+    _check_choices(f"train.{name}", stage, STAGE_CHOICES)
+    for field_ in ("steps", "batch", "accumulate", "log_every", "evaluate_every", "save_every", "keep"):
+        if (value := getattr(stage, field_)) < 1:
+            raise UserError(f"train.{name}.{field_} = {value}; use 1 or more")
+
+
+def _check_choices(prefix: str, section: Any, choices: dict[str, tuple[str, ...]]) -> None:
+    """Raise `UserError` for the first field of `section` that is none of its choices."""
+    for name, allowed in choices.items():
+        if (value := getattr(section, name)) not in allowed:
+            raise UserError(f"{prefix}.{name} = {value!r}; use one of {', '.join(allowed)}")
+
+
 DYNAMICS_CHOICES = {
     "attention": ("factorised", "full"),
     "backend": ("sdpa", "flex", "reference"),
     "rope_scaling": ("none", "ntk", "yarn"),
+}
+STAGE_CHOICES = {"remat": REMAT_MODES, "optimizer": ("adamw", "muon"), "schedule": ("cosine", "wsd")}
+GUARD_CHOICES = {"anomaly": ("off", "log", "skip", "rollback"), "stall": ("log", "stop")}
+COMPUTE_CHOICES = {
+    "precision": ("auto", "float32", "bfloat16", "float16", "fp8"),
+    "save_async": ("auto", "yes", "no"),
 }
 
 
@@ -319,6 +407,7 @@ def _convert(hint: Any, current: Any, value: Any, where: str, name: str) -> Any:
     if origin is dict and isinstance(value, dict):
         of = arguments[1]
         fresh = of() if isinstance(of, type) and dataclasses.is_dataclass(of) else None
+        current = current or {}
         return current | {k: _convert(of, current.get(k, fresh), v, where, f"{name}.{k}") for k, v in value.items()}
     if origin is tuple and isinstance(value, list | tuple):
         if arguments[-1] is Ellipsis:
