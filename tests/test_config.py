@@ -6,8 +6,9 @@ import json
 import pytest
 
 from roadcast import config as config_module
-from roadcast.config import SCHEMA, Config, load_config, migrate, overlay, override
+from roadcast.config import SCHEMA, Config, load_config, migrate, override
 from roadcast.errors import UserError
+from roadcast.overlay import overlay
 from roadcast.presets import PRESETS, preset_config, tiny
 
 

@@ -45,6 +45,12 @@ class Clip:
         """The same clip on `device`; copies overlap with compute when the source is pinned."""
         return self._map(lambda x: x.to(device, non_blocking=non_blocking))
 
+    def chunk(self, parts: int) -> list["Clip"]:
+        """The batch as `parts` equal ones, in order; the number of clips must be a multiple of it."""
+        assert len(self) % parts == 0, f"{len(self)} clips cannot be cut into {parts} equal parts"
+        size = len(self) // parts
+        return [self._map(lambda x, i=i: x[i * size : (i + 1) * size]) for i in range(parts)]
+
     def pin_memory(self) -> "Clip":
         """The same clip in page-locked memory; called by torch's DataLoader."""
         return self._map(lambda x: x if x.is_pinned() else x.pin_memory())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from roadcast.config import Config, StageConfig, first_difference, load_config
+from roadcast.config import Config, StageConfig, load_config
 from roadcast.data.augment import Augment
 from roadcast.data.loading.latents import LatentReel, cache_latents
 from roadcast.data.loading.loader import Clips
@@ -16,6 +16,7 @@ from roadcast.files import disk_trouble_told, replacing
 from roadcast.flow.world import World
 from roadcast.nn.causal_conv import Stream
 from roadcast.objectives import Objective, build_objective
+from roadcast.overlay import first_difference
 from roadcast.parallel.remat import apply_remat
 from roadcast.training.metrics import JsonLog, Logger
 from roadcast.training.scenes import save_scenes

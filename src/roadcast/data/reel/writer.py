@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from roadcast.config import first_difference
 from roadcast.data.reel.encode import Encoder
 from roadcast.data.reel.join import join_pieces, leaks
 from roadcast.data.reel.layout import SCHEMA, partial_of, read_header, shard_name
@@ -19,6 +18,7 @@ from roadcast.data.reel.tables import Tables, commit, load_tables, write_header,
 from roadcast.data.sources.base import Recording
 from roadcast.errors import UserError
 from roadcast.files import disk_trouble_told, remove, sync, sync_folder, write_file
+from roadcast.overlay import first_difference
 
 
 class ReelWriter:
