@@ -4,6 +4,7 @@ Factorised attention: inside a frame in most blocks, along time in every n-th; e
 (diffusion forcing, Chen et al. 2024), so that one set of weights serves training, context and generation.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -138,38 +139,17 @@ class Dynamics(nn.Module):
         So one pass both takes in the frame made last and makes the next. Finished frames leave after the last time layer, whose
         keys are all that later frames ask of them.
         """
-        frames, (height, width) = x_BTHWC.shape[1], x_BTHWC.shape[2:4]
         before_BTHWC, before_t_BT = self.frames_before(x_BTHWC, t_BT, history)
         x_BTPD, condition_BTD = self.embed(x_BTHWC, before_BTHWC, t_BT, commands_BTA)
-        places_P2 = grid_positions(height, width, self.config.registers + 1, x_BTPD.device)
-        head_dim = self.config.width // self.config.heads
         cache = None if history is None else history.cache
-        rope = TimeRope(head_dim, places_P2 if self.config.attention == "full" else None, self.rope_scaling)
-        shared = Pass(
-            self.shared_modulation(condition_BTD).unflatten(-1, (6, -1)),
-            rope_tables(places_P2, head_dim),
-            look(self.mask, rope, frames, cache, x_BTPD),
-            cache,
-            finished,
-        )
-        for i, block in enumerate(self.blocks):
-            last = i == self.time_layers[-1]
-            x_BTPD = block(x_BTPD, shared, self.time_layers.index(i) if block.over_time else 0, finished if last else 0)
-            if last and finished:
-                shared.modulation = shared.modulation[:, finished:]
-                if finished == frames:
-                    break
+        shared = self.share(x_BTPD, self.modulation_of(condition_BTD), x_BTHWC.shape[2:4], cache, finished)
+        x_BTPD = self.run(x_BTPD, shared, range(len(self.blocks)))
         if history is not None and finished:
             history.cache.advance(finished)
             history.newest_BHWC.copy_(x_BTHWC[:, finished - 1].detach())
             history.newest_t_B.copy_(t_BT[:, finished - 1].detach())
-
-        shift, scale = self.final_modulation(condition_BTD[:, finished:])[:, :, None].chunk(2, dim=-1)
-        y_BTPC = self.outlet(modulate(x_BTPD[:, :, : height * width], shift, scale))
-        y_BTHWC = rearrange(y_BTPC, "b t (h w) c -> b t h w c", h=height).to(x_BTHWC.dtype)
-        if self.config.difference_target:
-            y_BTHWC = y_BTHWC + estimate(before_BTHWC, before_t_BT)[:, finished:]
-        return y_BTHWC
+        new = slice(finished, None)
+        return self.head(x_BTPD, condition_BTD[:, new], before_BTHWC[:, new], before_t_BT[:, new])
 
     def frames_before(self, x_BTHWC: Tensor, t_BT: Tensor, history: History | None) -> tuple[Tensor, Tensor]:
         """The frame before each, as the network sees it, and its noise level: pure noise, of zeros, before the first."""
@@ -191,6 +171,52 @@ class Dynamics(nn.Module):
             self.action_token(action_BTD)[:, :, None],
         ]
         return torch.cat(tokens, dim=2), self.embed_noise(fourier_features(t_BT, 128).to(dtype)) + action_BTD
+
+    def modulation_of(self, condition_BTD: Tensor) -> Tensor:
+        """What sets the norms of all blocks, [B, T, 6, D]."""
+        return self.shared_modulation(condition_BTD).unflatten(-1, (6, -1))
+
+    def share(
+        self,
+        x_BTPD: Tensor,
+        modulation_BT6D: Tensor,
+        grid: Sequence[int],
+        cache: KVCache | None = None,
+        finished: int = 0,
+        first: int = 0,
+    ) -> Pass:
+        """What all blocks share in a pass over tokens like `x_BTPD`, of frames on a latent grid of (height, width).
+
+        first  the number of the first of these frames, where others begin the clip elsewhere (parallel/context.py)
+        """
+        places_P2 = grid_positions(*grid, self.config.registers + 1, x_BTPD.device)
+        head_dim = self.config.width // self.config.heads
+        rope = TimeRope(head_dim, places_P2 if self.config.attention == "full" else None, self.rope_scaling)
+        sight = look(self.mask, rope, x_BTPD.shape[1], cache, x_BTPD, first)
+        return Pass(modulation_BT6D, rope_tables(places_P2, head_dim), sight, cache, finished)
+
+    def run(self, x_BTPD: Tensor, shared: Pass, blocks: range) -> Tensor:
+        """The tokens after those of the blocks; finished frames leave after the last time layer."""
+        finished = shared.finished
+        for i in blocks:
+            block, last = self.blocks[i], i == self.time_layers[-1]
+            layer = self.time_layers.index(i) if block.over_time else 0
+            x_BTPD = block(x_BTPD, shared, layer, finished if last else 0)
+            if last and finished:
+                shared.modulation = shared.modulation[:, finished:]
+                if x_BTPD.shape[1] == 0:
+                    break
+        return x_BTPD
+
+    def head(self, x_BTPD: Tensor, condition_BTD: Tensor, before_BTHWC: Tensor, before_t_BT: Tensor) -> Tensor:
+        """The prediction [B, T, H, W, C], in the type of the latents, from the tokens after the last block."""
+        height, width = before_BTHWC.shape[2:4]
+        shift, scale = self.final_modulation(condition_BTD)[:, :, None].chunk(2, dim=-1)
+        y_BTPC = self.outlet(modulate(x_BTPD[:, :, : height * width], shift, scale))
+        y_BTHWC = rearrange(y_BTPC, "b t (h w) c -> b t h w c", h=height).to(before_BTHWC.dtype)
+        if self.config.difference_target:
+            y_BTHWC = y_BTHWC + estimate(before_BTHWC, before_t_BT)
+        return y_BTHWC
 
 
 def estimate(x_t: Tensor, t_BT: Tensor) -> Tensor:

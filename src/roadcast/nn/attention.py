@@ -73,7 +73,7 @@ class TimeAttention(Projections):
         if first == frames:
             return x_BTPD[:, first:]
         q_BPNTK, k_BPMSK = self.turn(q, k_BPMSK, sight)
-        y = attend(
+        y = sight.read(
             rearrange(q_BPNTK[:, :, :, first:], f"b p n s k -> {self.rows} n {self.length} k"),
             rearrange(k_BPMSK, f"b p n s k -> {self.rows} n {self.length} k"),
             rearrange(v_BPMSK, f"b p n s k -> {self.rows} n {self.length} k"),

@@ -3,11 +3,13 @@
 Axes: B rows, T new frames, S keys (frames in the cache, then the new ones), P tokens a frame, K head dim.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .attend import attend
 from .kv_cache import KVCache
 from .mask import NEVER, FrameMask
 from .rope import RopeScaling, Tables, rope_tables
@@ -20,6 +22,7 @@ class Sight:
     q_frame_BT, k_frame_BS  numbers of the new frames, and of the cached ones and the new ones after them
     q_tables, k_tables      rotary tables [B, P or 1, 1, T or S, K / 2], time counted from the first new frame
     q_sinks, k_sinks        the same where queries look at sinks and keys are sinks; None where the mask has none
+    read                    how queries read keys: `attend`, or `ring_attend` where other frames of the clip lie on other ranks
     """
 
     mask: FrameMask
@@ -29,6 +32,7 @@ class Sight:
     k_tables: Tables
     q_sinks: Tables | None = None
     k_sinks: Tables | None = None
+    read: Callable[..., Tensor] = attend
 
 
 class TimeRope:
@@ -58,14 +62,14 @@ class TimeRope:
         return cos[:, :, None], sin[:, :, None]
 
 
-def look(mask: FrameMask, rope: TimeRope, frames: int, cache: KVCache | None, like: Tensor) -> Sight:
-    """The sight of a pass over `frames` new frames after those in `cache`; None: the first frames of all rows.
+def look(mask: FrameMask, rope: TimeRope, frames: int, cache: KVCache | None, like: Tensor, first: int = 0) -> Sight:
+    """The sight of a pass over `frames` new frames after those in `cache`; None: the frames of all rows from number `first` on.
 
     A sink is turned by its true distance as long as that is within the mask's reach, and stands still at the end of it after
     (Xiao et al. 2024, StreamingLLM, section 3.2: positions within the cache, not in the text).
     """
     now_B1 = like.new_zeros(1, 1, dtype=torch.long) if cache is None else cache.frame_B[:, None]
-    q_frame_BT = now_B1 + torch.arange(frames, device=like.device)
+    q_frame_BT = now_B1 + torch.arange(first, first + frames, device=like.device)
     k_frame_BS = q_frame_BT if cache is None else torch.cat([cache.frames_BS(), q_frame_BT], dim=1)
     near_BS = torch.where(k_frame_BS == NEVER, now_B1, k_frame_BS) - now_B1
     sight = Sight(mask, q_frame_BT, k_frame_BS, rope(q_frame_BT - now_B1), rope(near_BS))

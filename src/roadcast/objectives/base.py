@@ -1,6 +1,7 @@
 """What a stage of training minimises. A new way to train is a new Objective; the loop never changes."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 import torch
@@ -43,6 +44,37 @@ class Objective:
 
     def finish(self, clips: Iterable[Clip]) -> None:
         """What is left to do once the weights are final, given some training clips."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the dynamics are asked about one batch, and what would be right.
+
+    x_BTHWC, t_BT, commands_BTA  what they are called with: latents at their noise levels, and windows of commands
+    z_BTHWC                      the clean latents
+    """
+
+    x_BTHWC: Tensor
+    t_BT: Tensor
+    commands_BTA: Tensor
+    z_BTHWC: Tensor
+
+
+class OneCall(Objective):
+    """An objective that calls the trained network once a batch: asking and judging are apart, so that the network in between
+    may be cut into stages on several processes (parallel/pipeline.py)."""
+
+    def prepare(self, clip: Clip, generator: torch.Generator) -> Problem:
+        """What to ask about one batch. All chance comes from `generator`."""
+        raise NotImplementedError
+
+    def judge(self, problem: Problem, answer_BTHWC: Tensor) -> tuple[Tensor, Terms]:
+        """The scalar to minimise, and its parts for the log, given what the network answered."""
+        raise NotImplementedError
+
+    def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
+        problem = self.prepare(clip, generator)
+        return self.judge(problem, self.trained(problem.x_BTHWC, problem.t_BT, problem.commands_BTA))
 
 
 Kind = TypeVar("Kind", bound=Objective)

@@ -9,11 +9,11 @@ from roadcast.data.clip import Clip
 from roadcast.dynamics.conditioning import command_window, pad_history
 from roadcast.flow.path import add_noise, expand, to_x
 from roadcast.flow.timesteps import diffusion_forcing_levels
-from roadcast.objectives.base import Objective, Terms, register_objective
+from roadcast.objectives.base import OneCall, Problem, Terms, register_objective
 
 
 @register_objective("diffusion_forcing")
-class DiffusionForcing(Objective):
+class DiffusionForcing(OneCall):
     """`L = w(t) |x - x'|^2` with `w(t) = 1 - ramp t`, and the same for the difference of neighbouring frames.
 
     Chen et al. 2024 (Diffusion Forcing, eq. 3.1 and algorithm 1); the ramp weight and the loss in x-space: Hafner et
@@ -42,7 +42,7 @@ class DiffusionForcing(Objective):
         """`w(t)`: frames closer to clean carry more signal."""
         return 1 - self.options["ramp"] * t_BT
 
-    def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
+    def prepare(self, clip: Clip, generator: torch.Generator) -> Problem:
         world, config = self.world, self.world.config
         z = latents_of(clip, world.tokenizer)
         known = clip.known_BFA
@@ -55,7 +55,11 @@ class DiffusionForcing(Objective):
         )
         t = self.levels(*z.shape[:2], generator).to(z)
         x_t = add_noise(z, torch.randn(z.shape, generator=generator).to(z), t)
-        made = to_x(world.dynamics(x_t, t, commands), x_t, t, config.flow.prediction)
+        return Problem(x_t, t, commands, z)
+
+    def judge(self, problem: Problem, answer_BTHWC: Tensor) -> tuple[Tensor, Terms]:
+        z, t = problem.z_BTHWC, problem.t_BT
+        made = to_x(answer_BTHWC, problem.x_BTHWC, t, self.world.config.flow.prediction)
         w = expand(self.weight(t), z)
         terms = {
             "x": (w * (made - z).square()).mean(),
