@@ -22,7 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.partial")
+    beside = partial(path)
     remove(beside)
     try:
         yield beside
@@ -33,6 +33,16 @@ def replacing(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         remove(beside)
+
+
+def partial(path: Path) -> Path:
+    """Where what will be at `path` is written first, beside it."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def partials(folder: Path) -> list[Path]:
+    """What writers below `folder` that were killed have left, and no reader looks at."""
+    return sorted(folder.glob(f"{partial(folder / '*').name}"))
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:

@@ -22,3 +22,15 @@ def test_the_average_follows_its_equation_and_swaps_in_and_out():
     for average in (ema, twin):
         average.update(layer)
     assert torch.equal(twin.average["weight"], ema.average["weight"])
+
+
+def test_what_is_counted_is_not_averaged():
+    norm = torch.nn.BatchNorm1d(3)
+    ema = EMA(norm, decay=0.9)
+    norm(torch.randn(4, 3))
+    ema.update(norm)
+    assert ema.average["num_batches_tracked"] == 1
+    norm(torch.randn(4, 3))
+    with ema.swapped_into(norm):
+        assert norm.num_batches_tracked == 1
+    assert norm.num_batches_tracked == 2

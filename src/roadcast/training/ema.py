@@ -2,10 +2,14 @@
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 
 class EMA:
-    """`average <- average + (1 - d) (weight - average)`, `d = min(decay, (1 + n) / (10 + n))` after n updates."""
+    """`average <- average + (1 - d) (weight - average)`, `d = min(decay, (1 + n) / (10 + n))` after n updates.
+
+    average  by the names of the module's state dict, sharded as the weights are; what is no floating number is as in the module
+    """
 
     def __init__(self, module: nn.Module, decay: float):
         self.decay = decay
@@ -14,11 +18,16 @@ class EMA:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """Move the average towards the module's present weights."""
+        """Move the average towards the module's present weights; each rank moves its own shards."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        floating = {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
-        ours, theirs = [self.average[name] for name in floating], list(floating.values())
+        ours, theirs = [], []
+        for name, value in module.state_dict().items():
+            if value.is_floating_point():
+                ours.append(local(self.average[name]))
+                theirs.append(local(value))
+            else:
+                self.average[name].copy_(value)
         torch._foreach_lerp_(ours, theirs, 1 - decay)
 
     def state_dict(self) -> dict[str, object]:
@@ -40,8 +49,21 @@ class Swapped:
         self.module, self.weights = module, weights
 
     def __enter__(self) -> None:
-        self.own = {name: value.clone() for name, value in self.module.state_dict().items()}
-        self.module.load_state_dict(self.weights)
+        self.own = {name: local(value).clone() for name, value in self.module.state_dict().items()}
+        carry(self.module, self.weights)
 
     def __exit__(self, *_: object) -> None:
-        self.module.load_state_dict(self.own)
+        carry(self.module, self.own)
+        del self.own
+
+
+@torch.no_grad()
+def carry(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Copy `weights`, whole or each rank its shards, into the module."""
+    for name, value in module.state_dict().items():
+        local(value).copy_(local(weights[name]))
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this rank holds: all of it, but for a DTensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
