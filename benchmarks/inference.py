@@ -22,7 +22,7 @@ from torch.utils import _pytree as pytree
 
 from roadcast.config import Config, override
 from roadcast.presets import preset_config
-from roadcast.serving.precision import measure_bandwidth, measure_matmul
+from roadcast.parallel.precision import measure_bandwidth, measure_matmul
 from roadcast.serving.session import PRECISIONS, ModelSession
 from roadcast.training.scenes import Scenes
 

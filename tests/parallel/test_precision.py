@@ -3,8 +3,8 @@ import time
 import pytest
 import torch
 
-from roadcast.serving import precision
-from roadcast.serving.precision import (
+from roadcast.parallel import precision
+from roadcast.parallel.precision import (
     FEED_FORWARD,
     GLANCE,
     best_seconds,

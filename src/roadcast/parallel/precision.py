@@ -1,4 +1,4 @@
-"""What this machine can do, by measuring it: its fastest number format, products a second, and bytes a second.
+"""The number format of a run, and what this machine can do, by measuring it: its fastest format, products and bytes a second.
 
 Neither its name nor its flags tell: a CPU without units for bfloat16 runs a product in bfloat16 ten to hundreds of times slower
 than in float32, and takes it without a warning.
@@ -9,6 +9,7 @@ while something else ran.
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,22 @@ GLANCE = (16, 64, 64)  # a product to judge by whether a larger one is worth its
 HOPELESS = 2.0  # times slower at a glance
 GAIN = 1.1  # times faster that pays for a narrower format
 LARGEST_ERROR = 0.01
+
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "fp8": torch.bfloat16}
+
+
+def dtype_for(precision: str, device: Device) -> torch.dtype:
+    """The format that products are computed in under compute.precision; around eight-bit layers it is bfloat16.
+
+    "auto" is measured, by each process for itself: where there are several, let all take what the first one found.
+    """
+    return fastest_precision(device) if precision == "auto" else DTYPES[precision]
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
+    """Products in `dtype` of weights that stay float32 (Micikevicius et al. 2018, section 3.1)."""
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
 
 
 def fastest_precision(device: Device) -> torch.dtype:

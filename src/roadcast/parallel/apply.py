@@ -1,0 +1,63 @@
+"""Everything that is laid on an objective's networks from outside, in the one order that works."""
+
+from typing import cast
+
+import torch
+
+from roadcast.config import ComputeConfig, StageConfig
+from roadcast.dynamics.model import Block, Dynamics
+from roadcast.errors import UserError
+from roadcast.optional import load_extra
+from roadcast.parallel.context import Frames, spread
+from roadcast.parallel.engine import Engine, Objective, OneCall
+from roadcast.parallel.mesh import Mesh
+from roadcast.parallel.pipeline import Pipelined
+from roadcast.parallel.remat import apply_remat
+from roadcast.parallel.replicated import Replicated
+from roadcast.tokenizer.model import ResidualBlock
+
+
+def parallelise(
+    objective: Objective, stage: StageConfig, compute: ComputeConfig, mesh: Mesh, dtype: torch.dtype
+) -> Engine:
+    """The engine that trains `objective.trained`, which it changes in place: weights keep their names and their values.
+
+    The order: frames of a clip -> eight-bit layers -> remat -> compile -> stages -> shards or replicas. Each must see the blocks
+    that those before it left, and stages drop whole blocks, whatever has been laid on them.
+
+    Raises `UserError` where stage.accumulate does not go round the data ranks, and for an objective or a network that cannot be
+    cut as `compute` says.
+    """
+    if stage.accumulate % mesh.data_ranks:
+        raise UserError(
+            f"accumulate = {stage.accumulate} micro-batches a step cannot be shared out among {mesh.data_ranks} processes with clips "
+            f"of their own; use a multiple of {mesh.data_ranks}, or fewer processes"
+        )
+    model = objective.trained
+    cut = isinstance(model, Dynamics) and mesh.stages > 1
+    if cut:
+        _check_pipeline(objective, stage, mesh)
+    elif isinstance(model, Dynamics) and mesh.along_clip is not None:
+        spread(model, Frames.of(mesh))
+    if compute.precision == "fp8":
+        load_extra("fp8", "compute.precision = 'fp8'").apply_fp8(model, mesh.device)
+    apply_remat(model, stage.remat)
+    if compute.compile:
+        for part in model.modules():
+            if isinstance(part, Block | ResidualBlock):
+                part.compile()
+    return Pipelined(cast(OneCall, objective), mesh, dtype) if cut else Replicated(objective, mesh, dtype)
+
+
+def _check_pipeline(objective: Objective, stage: StageConfig, mesh: Mesh) -> None:
+    if not (hasattr(objective, "prepare") and hasattr(objective, "judge")):
+        raise UserError(
+            f"compute.pipeline = {mesh.stages} cuts the network between asking and judging, and objective {stage.objective!r} is of "
+            "one piece; set compute.pipeline = 1, or choose diffusion_forcing or teacher_forcing"
+        )
+    micros = stage.accumulate // mesh.data_ranks
+    if micros < mesh.stages:
+        raise UserError(
+            f"accumulate = {stage.accumulate} gives each pipeline {micros} micro-batches a step, fewer than its {mesh.stages} stages; "
+            f"use {mesh.stages * mesh.data_ranks} or more, or a shorter compute.pipeline"
+        )
