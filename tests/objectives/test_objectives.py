@@ -1,5 +1,3 @@
-from itertools import pairwise
-
 import pytest
 import torch
 
@@ -8,7 +6,7 @@ from roadcast.errors import UserError
 from roadcast.flow.world import World
 from roadcast.objectives import Objective, build_objective, register_objective
 from roadcast.presets import preset_config
-from roadcast.training.optim import build_optimizer, learning_rate
+from roadcast.training.optim import build_optimizers
 from worlds import micro_config, random_actions, random_world
 
 
@@ -34,7 +32,7 @@ def one_step(world: World, name: str, frames: int, batch: int = 1) -> float:
     stage = world.config.train[name]
     objective = build_objective(stage.objective, world, stage.options)
     before = [p.detach().clone() for p in objective.trained.parameters()]
-    optimizer = build_optimizer(objective.trained, stage)
+    [optimizer] = build_optimizers(objective.trained, stage)
     loss, _ = objective.loss(clip_for(world, batch, frames), torch.Generator().manual_seed(0))
     loss.backward()
     optimizer.step()
@@ -97,22 +95,3 @@ def test_a_new_objective_is_found_by_name():
     assert isinstance(build_objective("test_only", random_world(), {}), Nothing)
     with pytest.raises(UserError, match="objective 'nowhere' is unknown; choose one of diffusion_forcing"):
         build_objective("nowhere", random_world(), {})
-
-
-def test_learning_rate_warms_up_and_comes_down():
-    stage = micro_config().train["dynamics"]
-    stage.steps, stage.warmup, stage.lr, stage.lr_final = 100, 10, 1.0, 0.1
-    rates = [learning_rate(step, stage) for step in range(100)]
-    assert rates[0] == 0.1 and rates[9] == rates[10] == max(rates) == 1.0
-    assert all(a > b for a, b in pairwise(rates[10:])) and abs(rates[99] - 0.1) < 1e-3
-    assert abs(rates[55] - 0.55) < 0.01
-
-
-def test_decay_spares_gains_biases_and_tables():
-    world = random_world()
-    decayed, rest = (
-        group["params"] for group in build_optimizer(world.dynamics, micro_config().train["dynamics"]).param_groups
-    )
-    assert {id(p) for p in decayed} | {id(p) for p in rest} == {id(p) for p in world.dynamics.parameters()}
-    assert all(p.ndim >= 2 for p in decayed)
-    assert any(p is world.dynamics.registers for p in rest) and any(p is world.dynamics.inlet.bias for p in rest)

@@ -41,7 +41,7 @@ def lpips_file(folder) -> str:
 def objective(config=None, **options: float) -> TokenizerObjective:
     """Over the same world every time, whatever was drawn before."""
     torch.manual_seed(0)
-    return TokenizerObjective(random_world(config), options)
+    return TokenizerObjective(random_world(config), options, {})
 
 
 def loss(of: TokenizerObjective, seed: int = 0) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

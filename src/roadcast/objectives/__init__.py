@@ -2,5 +2,8 @@
 
 from roadcast.objectives import diffusion_forcing, teacher_forcing, tokenizer
 from roadcast.objectives.base import Objective, build_objective, register_objective
+from roadcast.objectives.losses import register_loss
 
-__all__ = ["Objective", "build_objective", "diffusion_forcing", "register_objective", "teacher_forcing", "tokenizer"]
+__all__ = [
+    "Objective", "build_objective", "diffusion_forcing", "register_loss", "register_objective", "teacher_forcing", "tokenizer",
+]  # fmt: skip

@@ -1,7 +1,8 @@
 """What a stage of training minimises. A new way to train is a new Objective; the loop never changes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from roadcast.data.clip import Clip
 from roadcast.errors import UserError
 from roadcast.flow.world import World
+from roadcast.objectives.losses import Losses
+from roadcast.plugins import look_up
 
 Terms = dict[str, Tensor]
 
@@ -17,14 +20,15 @@ Terms = dict[str, Tensor]
 class Objective:
     """A loss over clips for one part of a world.
 
-    `options` are the numbers a recipe may set, with their defaults; `reads` says whether clips come as frames or latents.
+    `options` are the numbers a recipe may set, with their defaults; `reads` says whether clips come as frames or latents, which is
+    also what is made of them. `losses` are the stage's further terms, for `loss` to add to its own.
     """
 
     name: ClassVar[str]
     reads: ClassVar[str]
     defaults: ClassVar[dict[str, float]] = {}
 
-    def __init__(self, world: World, options: dict[str, float]):
+    def __init__(self, world: World, options: dict[str, float], losses: dict[str, float]):
         unknown = options.keys() - self.defaults.keys()
         if unknown:
             raise UserError(
@@ -32,6 +36,7 @@ class Objective:
             )
         self.world = world
         self.options = self.defaults | options
+        self.losses = Losses(losses, self.reads)
 
     @property
     def trained(self) -> nn.Module:
@@ -52,12 +57,14 @@ class Problem:
 
     x_BTHWC, t_BT, commands_BTA  what they are called with: latents at their noise levels, and windows of commands
     z_BTHWC                      the clean latents
+    clip                         the batch itself
     """
 
     x_BTHWC: Tensor
     t_BT: Tensor
     commands_BTA: Tensor
     z_BTHWC: Tensor
+    clip: Clip
 
 
 class OneCall(Objective):
@@ -92,8 +99,11 @@ def register_objective(name: str) -> Callable[[type[Kind]], type[Kind]]:
     return register
 
 
-def build_objective(name: str, world: World, options: dict[str, float]) -> Objective:
-    """The objective registered under `name`; `UserError` for an unknown one."""
-    if name not in OBJECTIVES:
-        raise UserError(f"objective {name!r} is unknown; choose one of {', '.join(sorted(OBJECTIVES))}")
-    return OBJECTIVES[name](world, options)
+def build_objective(
+    name: str, world: World, options: dict[str, float], losses: Mapping[str, float] = MappingProxyType({})
+) -> Objective:
+    """The objective registered under `name`, here or by a plug-in, with further `losses` and their weights.
+
+    Raises `UserError` for a name that is unknown, of an objective, an option or a loss.
+    """
+    return look_up("objective", name, OBJECTIVES)(world, options, dict(losses))

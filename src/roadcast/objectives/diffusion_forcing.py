@@ -55,7 +55,7 @@ class DiffusionForcing(OneCall):
         )
         t = self.levels(*z.shape[:2], generator).to(z)
         x_t = add_noise(z, torch.randn(z.shape, generator=generator).to(z), t)
-        return Problem(x_t, t, commands, z)
+        return Problem(x_t, t, commands, z, clip)
 
     def judge(self, problem: Problem, answer_BTHWC: Tensor) -> tuple[Tensor, Terms]:
         z, t = problem.z_BTHWC, problem.t_BT
@@ -65,7 +65,8 @@ class DiffusionForcing(OneCall):
             "x": (w * (made - z).square()).mean(),
             "difference": (w[:, 1:] * (made.diff(dim=1) - z.diff(dim=1)).square()).mean(),
         }
-        return terms["x"] + self.options["difference"] * terms["difference"], terms
+        loss = terms["x"] + self.options["difference"] * terms["difference"]
+        return self.losses.add_to(loss, terms, made, z, problem.clip), terms
 
 
 def latents_of(clip: Clip, tokenizer: nn.Module) -> Tensor:

@@ -44,8 +44,8 @@ class TokenizerObjective(Objective):
         "r1": 1.0,
     }
 
-    def __init__(self, world: World, options: dict[str, float]):
-        super().__init__(world, options)
+    def __init__(self, world: World, options: dict[str, float], losses: dict[str, float]):
+        super().__init__(world, options, losses)
         check_options(self.options, world)
         self.picture_losses = {name: loss for name, loss in PICTURE_LOSSES.items() if self.options[name]}
         if self.options["lpips"]:
@@ -79,6 +79,7 @@ class TokenizerObjective(Objective):
         if isinstance(tokenizer.bottleneck, KLBottleneck):
             terms["kl"] = tokenizer.bottleneck.divergence(hidden)
         loss = torch.stack([options[name] * term for name, term in terms.items()]).sum()
+        loss = self.losses.add_to(loss, terms, made, true, clip)
         if self.adversary is not None and torch.is_grad_enabled():  # a held-out loss is of pictures alone
             adversarial = self.adversary(made, true, loss, tokenizer.decoder.out.conv.weight)
             loss, terms = loss + sum(adversarial.values()), terms | adversarial
