@@ -13,7 +13,7 @@ from roadcast.objectives import build_objective
 from roadcast.parallel.remat import apply_remat
 from roadcast.training.ema import EMA
 from roadcast.training.memory import blank_clip
-from roadcast.training.optim import build_optimizer
+from roadcast.training.optim import build_optimizers
 
 MODES = (("block", 4, 1), ("block", 2, 2), ("selective", 4, 1), ("none", 4, 1))  # remat, clips at once, times a step
 
@@ -39,7 +39,7 @@ def measure(machine: Machine, config: Config, stage: StageConfig) -> Row:
     objective = build_objective(stage.objective, world, stage.options)
     apply_remat(objective.trained, stage.remat)
     model = objective.trained.train()
-    optimizer, ema = build_optimizer(model, stage), EMA(model, stage.ema)
+    optimizers, ema = build_optimizers(model, stage), EMA(model, stage.ema)
     clip, generator = blank_clip(objective, stage).to(machine.device), torch.Generator().manual_seed(0)
     steps, taken = (1 if machine.micro else 3), []
     for _ in range(1 + steps):
@@ -49,8 +49,9 @@ def measure(machine: Machine, config: Config, stage: StageConfig) -> Row:
                 loss, _ = objective.loss(clip, generator)
             (loss / stage.accumulate).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), stage.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         ema.update(model)
         machine.wait()
         taken.append(time.perf_counter() - begun)

@@ -1,12 +1,14 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from roadcast.config import override
+from roadcast.config import load_config, override
 from roadcast.errors import UserError
 from roadcast.flow.world import World
 from roadcast.safetensors import load_tensors
@@ -143,3 +145,37 @@ def test_an_augmented_stage_learns_from_pixels(toy_reel, tmp_path):
 def test_reel_and_mixture_together_are_refused(toy_reel):
     with pytest.raises(UserError, match="both given"):
         override(micro_config(), [f"data.mixture={{'{toy_reel}' = 1}}", f"data.reel={toy_reel}"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["compute.shard=2", "guard.anomaly='rollback'", "train.dynamics.patience=3", "train.tokenizer.optimizer='muon'"],
+)
+def test_a_setting_that_is_not_served_yet_is_refused_rather_than_passed_over(toy_reel, tmp_path, change):
+    with pytest.raises(UserError, match=change.split("=")[0]):
+        train(config_for(toy_reel, change), tmp_path / "run", report=silent)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_the_first_schema_goes_on_from_the_middle_as_it_did_then(tmp_path, monkeypatch):
+    """tests/golden/run_v1: two of four steps of the dynamics done; the losses of the other two are in its log."""
+    from roadcast.data.ingest import ingest
+
+    golden = Path(__file__).parents[1] / "golden" / "run_v1"
+    shutil.copytree(golden, tmp_path / "run")
+    (tmp_path / "run" / "expected.safetensors").unlink()
+    monkeypatch.chdir(tmp_path)
+    ingest("toyroad:recordings=3,frames=40,seed=1,height=32,width=64", tmp_path / "reel", height=32, width=64)
+    train(load_config(tmp_path / "run" / "config.json"), tmp_path / "run", report=silent)
+    then, now = (read_log(run / "dynamics" / "log.jsonl") for run in (golden, tmp_path / "run"))
+    assert [row["step"] for row in now] == [row["step"] for row in then]
+    for key in ("loss", "val_loss"):
+        assert [row[key] for row in now if key in row] == pytest.approx(
+            [row[key] for row in then if key in row], rel=1e-3
+        )
+    made, expected = (
+        load_tensors(tmp_path / "run/dynamics/world/weights.safetensors"),
+        load_tensors(golden / "expected.safetensors"),
+    )
+    for name, value in expected.items():
+        torch.testing.assert_close(made[name], value, rtol=1e-2, atol=1e-4)

@@ -21,7 +21,7 @@ from roadcast.objectives import Objective, build_objective
 from roadcast.parallel.remat import apply_remat
 from roadcast.training.ema import EMA
 from roadcast.training.live_bytes import LiveBytes
-from roadcast.training.optim import build_optimizer
+from roadcast.training.optim import build_optimizers
 
 CACHE_DTYPES = (torch.float32, torch.bfloat16, torch.int8)
 NEEDS_NUMBERS = (
@@ -37,7 +37,7 @@ class StageMemory:
     frozen       weights of the world that the stage does not train
     weights      those it trains, float32
     gradients    of them, whole at the end of the backward pass
-    optimizer    both moments of AdamW
+    optimizer    both moments of AdamW, the one of Muon
     average      the moving average of the weights
     batch        the clips
     activations  what the forward pass leaves to the backward pass
@@ -91,14 +91,15 @@ def stage_memory(config: Config, stage: StageConfig, dtype: torch.dtype = torch.
 def count_stage(config: Config, stage: StageConfig, dtype: torch.dtype, live: LiveBytes) -> StageMemory:
     """What `stage_memory` does, on whatever tensors are made now: those without numbers, or real ones to check them by."""
     world = World(config)
-    objective = build_objective(stage.objective, world, stage.options)
+    objective = build_objective(stage.objective, world, stage.options, stage.losses)
     apply_remat(objective.trained, stage.remat)
     model = objective.trained.train()
-    optimizer, ema = build_optimizer(model, stage), EMA(model, stage.ema)
+    optimizers, ema = build_optimizers(model, stage), EMA(model, stage.ema)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
-    optimizer.zero_grad()
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
     before_clip = live.now
     clip = blank_clip(objective, stage)
     before = live.now
@@ -112,7 +113,8 @@ def count_stage(config: Config, stage: StageConfig, dtype: torch.dtype, live: Li
         loss.backward()
         del loss, terms
     torch.nn.utils.clip_grad_norm_(model.parameters(), stage.clip_norm)
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
     ema.update(model)
 
     parameters = list(model.parameters())
@@ -121,7 +123,7 @@ def count_stage(config: Config, stage: StageConfig, dtype: torch.dtype, live: Li
         frozen=size_of([*world.parameters(), *world.buffers(), *parameters, *model.buffers()]) - weights,
         weights=weights,
         gradients=size_of([p.grad for p in parameters]),
-        optimizer=size_of(optimizer.state_dict()["state"]),
+        optimizer=size_of([optimizer.state_dict()["state"] for optimizer in optimizers]),
         average=size_of(ema.average),
         batch=before - before_clip,
         activations=activations,

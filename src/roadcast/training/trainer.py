@@ -15,7 +15,8 @@ from roadcast.objectives.base import Objective
 from roadcast.training.checkpoint import load_state, save_state
 from roadcast.training.ema import EMA
 from roadcast.training.metrics import Logger
-from roadcast.training.optim import build_optimizer, learning_rate
+from roadcast.training.optim import build_optimizers
+from roadcast.training.schedule import learning_rate
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -45,7 +46,7 @@ def fit(
     """
     model = objective.trained
     model.train()
-    optimizer, ema, first = build_optimizer(model, stage), EMA(model, stage.ema), 0
+    [optimizer], ema, first = build_optimizers(model, stage), EMA(model, stage.ema), 0
     if (state := load_state(folder)) is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
