@@ -1,38 +1,111 @@
-"""The log of a run: one JSON object a line."""
+"""The log of a run: figures and events as JSON lines, films as files, and the same to every tracker."""
 
 import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 from roadcast.files import write_file
+from roadcast.training.films import save_film
 
 
 class Logger(Protocol):
-    """Where a run's figures go. JSON lines always; trackers beyond the core implement this in `roadcast.tracking`."""
+    """Where a run's figures go. JSON lines always; trackers beyond the core implement this in `roadcast.tracking`.
+
+    log    named scalars of one step
+    text   a sentence about one step, such as what was done about an anomaly
+    video  frames_FHWC uint8 RGB [F, H, W, 3], shown at `fps` frames a second
+    """
 
     def log(self, step: int, values: dict[str, float]) -> None: ...
+
+    def text(self, step: int, name: str, text: str) -> None: ...
+
+    def video(self, step: int, name: str, frames_FHWC: np.ndarray, fps: float) -> None: ...
 
     def close(self) -> None: ...
 
 
 class JsonLog:
-    """Appends to `log.jsonl`; on opening, rows of steps not yet reached (a killed run's) are taken out."""
+    """Figures to log.jsonl, events to events.jsonl beside it, films to samples/.
+
+    On opening, rows of steps not yet reached (a killed run's) are taken out: they come again. Events stay, each with its time,
+    for they did happen.
+    """
 
     def __init__(self, path: Path, step: int):
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = [row for row in read_log(path) if row["step"] <= step]
         write_file(path, lambda beside: beside.write_text("".join(json.dumps(row) + "\n" for row in rows)))
+        self.folder = path.parent
         self.file = open(path, "a")
 
     def log(self, step: int, values: dict[str, float]) -> None:
         self.file.write(json.dumps({"step": step, **values}) + "\n")
         self.file.flush()
 
+    def text(self, step: int, name: str, text: str) -> None:
+        self.event(step, name, text)
+
+    def event(self, step: int, kind: str, text: str, **more: Any) -> None:
+        """Append what happened at `step`, with the time of day in UTC; `more` is JSON."""
+        row = {
+            "step": step,
+            "kind": kind,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "text": text,
+            **more,
+        }
+        with open(self.folder / "events.jsonl", "a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def video(self, step: int, name: str, frames_FHWC: np.ndarray, fps: float) -> None:
+        """Write samples/NAME-STEP.mp4, and a strip of its frames as .png."""
+        save_film(self.folder / "samples" / f"{name}-{step:08d}.mp4", frames_FHWC, fps)
+
     def close(self) -> None:
         self.file.close()
 
 
-def read_log(path: Path) -> list[dict[str, float]]:
+class Log:
+    """A stage's own log, and its trackers, who are told the same.
+
+    A tracker that raises, for instance because the network is down, is let go with one line to `report`: training goes on.
+    """
+
+    def __init__(self, own: JsonLog, trackers: Sequence[Logger], report: Callable[[str], None]):
+        self.own, self.trackers, self.report = own, list(trackers), report
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        self.own.log(step, values)
+        self._tell(lambda tracker: tracker.log(step, values))
+
+    def event(self, step: int, kind: str, text: str, **more: Any) -> None:
+        """What happened at `step`; trackers get the text, the stage's own log the figures in `more` as well."""
+        self.own.event(step, kind, text, **more)
+        self._tell(lambda tracker: tracker.text(step, kind, text))
+
+    def video(self, step: int, name: str, frames_FHWC: np.ndarray, fps: float) -> None:
+        self.own.video(step, name, frames_FHWC, fps)
+        self._tell(lambda tracker: tracker.video(step, name, frames_FHWC, fps))
+
+    def close(self) -> None:
+        self.own.close()
+        self._tell(lambda tracker: tracker.close())
+
+    def _tell(self, call: Callable[[Logger], None]) -> None:
+        for tracker in list(self.trackers):
+            try:
+                call(tracker)
+            except Exception as error:
+                self.trackers.remove(tracker)
+                self.report(f"{type(tracker).__name__} is let go, training goes on: {type(error).__name__}: {error}")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
     """The whole rows of a log, or none when there is no such file; a last row cut short by a crash is left out."""
     rows = []
     if path.exists():

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from roadcast.config import Config, StageConfig, load_config
+from roadcast.config import ComputeConfig, Config, GuardConfig, StageConfig, load_config
 from roadcast.data.augment import Augment
 from roadcast.data.loading.latents import LatentReel, cache_latents
 from roadcast.data.loading.loader import Clips
@@ -42,6 +43,7 @@ def train(
     Raises `UserError` when a reel's size or rate is not the model's, or the run was begun with another configuration.
     """
     folder = Path(folder)
+    check_served(config)
     reels = [Reel(path) for path in config.data.mixture or [config.data.reel]]
     for reel in reels:
         check_reel(reel, config)
@@ -136,6 +138,20 @@ def latents_of_reel(world: World, reel: Reel, path: Path, report: Report) -> Lat
         lambda done, total: report("latents", done, total, {}),
         world.device,
     )
+
+
+def check_served(config: Config) -> None:
+    """Raise `UserError` for a setting that the loop does not read yet: it would be passed over without a word."""
+    sections = {"guard": (config.guard, GuardConfig()), "compute": (config.compute, ComputeConfig())}
+    for name, (section, default) in sections.items():
+        if (change := first_difference(asdict(default), asdict(section), f"{name}.")) is not None:
+            raise UserError(f"{change}: training does not serve this setting yet; leave it as it was")
+    for name, stage in config.train.items():
+        for key in ("losses", "optimizer", "schedule", "cooldown", "keep_best", "patience"):
+            if (value := getattr(stage, key)) != getattr(StageConfig(), key):
+                raise UserError(
+                    f"train.{name}.{key} = {value!r}: training does not serve this setting yet; leave it at {getattr(StageConfig(), key)!r}"
+                )
 
 
 def check_reel(reel: Reel, config: Config) -> None:
