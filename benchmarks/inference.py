@@ -21,8 +21,8 @@ from scaling_fleet import flop_of_a_step, random_world
 from torch.utils import _pytree as pytree
 
 from roadcast.config import Config, override
-from roadcast.presets import preset_config
 from roadcast.parallel.precision import measure_bandwidth, measure_matmul
+from roadcast.presets import preset_config
 from roadcast.serving.session import PRECISIONS, ModelSession
 from roadcast.training.scenes import Scenes
 

@@ -14,8 +14,8 @@ from roadcast.flow.rollout import RolloutState
 from roadcast.flow.world import World
 from roadcast.nn.causal_conv import Stream
 from roadcast.nn.quantize import KINDS, quantize
-from roadcast.serving.compiled import Step, compiled
 from roadcast.parallel.precision import fastest_precision
+from roadcast.serving.compiled import Step, compiled
 from roadcast.training.scenes import Scenes, load_scenes
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
