@@ -40,7 +40,10 @@ def measure(machine: Machine, config: Config, stage: StageConfig) -> Row:
     apply_remat(objective.trained, stage.remat)
     model = objective.trained.train()
     optimizers, ema = build_optimizers(model, stage), EMA(model, stage.ema)
-    clip, generator = blank_clip(objective, stage).to(machine.device), torch.Generator().manual_seed(0)
+    clip, generator = (
+        blank_clip(objective, stage, stage.clip_frames).to(machine.device),
+        torch.Generator().manual_seed(0),
+    )
     steps, taken = (1 if machine.micro else 3), []
     for _ in range(1 + steps):
         begun = time.perf_counter()

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 PLAIN_EVERY_S = 10.0
-SHOWN_FIGURES = ("loss", "psnr", "step_seconds")
+SHOWN_FIGURES = {"loss": "loss", "psnr": "psnr", "step_seconds": "s/step", "memory_share": "of memory"}
 
 out = Console(highlight=False, soft_wrap=True)
 
@@ -83,8 +83,8 @@ class PlainProgress:
 
 def figures_text(figures: Mapping[str, float] | None) -> str:
     """The figures worth a place beside a bar."""
-    known = {name: figures[name] for name in SHOWN_FIGURES if name in figures} if figures else {}
-    return "  ".join(f"{name.replace('step_seconds', 's/step')} {value:.3g}" for name, value in known.items())
+    figures = figures or {}
+    return "  ".join(f"{called} {figures[name]:.3g}" for name, called in SHOWN_FIGURES.items() if name in figures)
 
 
 def duration(seconds: float) -> str:

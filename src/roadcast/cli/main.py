@@ -16,6 +16,7 @@ RESUMABLE = ("ingest", "train", "demo")
 COMMANDS = {
     "ingest": "turn raw recordings into a reel",
     "train": "train a world on a reel",
+    "reproduce": "train a run again from its record, and compare the loss curves",
     "generate": "drive a world by a script and write a video",
     "evaluate": "measure a world and write a report",
     "drive": "take the wheel, in the browser",

@@ -1,7 +1,8 @@
 """`roadcast train`."""
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
@@ -10,11 +11,6 @@ from roadcast.cli.device import checked
 from roadcast.config import Config, load_config, override
 from roadcast.errors import UserError
 from roadcast.presets import preset_config
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from roadcast.training.metrics import Logger
 
 
 def train(
@@ -33,9 +29,11 @@ def train(
       roadcast train recipes/tiny.toml --reel reels/mine --out runs/mine
       roadcast train --preset small --reel reels/mine --out runs/mine --device cuda
       roadcast train --reel reels/mine --out runs/short --set train.tokenizer.steps=500 train.dynamics.steps=500
+      torchrun --nproc-per-node 8 -m roadcast train recipes/base.toml --reel reels/mine --out runs/mine --device cuda
 
-    The run's folder keeps the configuration, a log (log.jsonl) and the full state of every stage. Stopped or killed at
-    any moment, the same command goes on and ends with the same weights, bit for bit. A finished run is left as it is.
+    The run's folder keeps the configuration, a record of code, machine and data, the full state of every stage, a log
+    (log.jsonl, events.jsonl) and report.html. Stopped or killed at any moment, the same command goes on and ends with the
+    same weights, bit for bit. A finished run is left as it is. docs/training.md tells of several processes and of guards.
 
     Args:
         recipe: A .toml laid over its preset; recipes/ has one a size. Without one, the preset as it is.
@@ -67,18 +65,18 @@ def configure(recipe: Path | None, preset: str | None, reel: Path | None, assign
 
 
 def run_training(config: Config, out: Path, device: str = "cpu") -> Path:
-    """Train with progress on the terminal and TensorBoard beside the log; returns the world's folder."""
+    """Train with progress on the terminal and the configured trackers beside the log; returns the world's folder.
+
+    Of several processes, which torchrun tells apart by RANK, the first one speaks.
+    """
+    from roadcast.tracking import build_trackers
     from roadcast.training.run import train as train_world
 
+    if os.environ.get("RANK", "0") != "0":
+        return train_world(config, out, report=lambda *_: None, tell=lambda _: None, device=device)
+    values = config.to_dict()
     with progress() as show:
-        return train_world(config, out, report=show, trackers=trackers(), device=device)
-
-
-def trackers() -> "Callable[[Path], list[Logger]]":
-    """What gives a stage's folder its TensorBoard log, where that is installed; elsewhere one line says it is not."""
-    from roadcast.tracking.tensorboard import TensorBoardLog, installed
-
-    if not installed():
-        say("TensorBoard is not installed, so figures go to log.jsonl alone; for both: pip install 'roadcast[track]'")
-        return lambda folder: []
-    return lambda folder: [TensorBoardLog(folder / "tensorboard")]
+        return train_world(
+            config, out, report=show, tell=say, device=device,
+            trackers=lambda folder: build_trackers(config.compute.trackers, folder, values, say),
+        )  # fmt: skip

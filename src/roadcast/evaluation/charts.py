@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+import numpy as np
+
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 50, 10, 10, 40
 
@@ -67,6 +69,17 @@ def line_chart(
     parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">{escape(x_label)}</text>')
     parts.append(f'<text transform="translate(12 {middle}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>')
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
+
+
+def smooth(y: np.ndarray) -> np.ndarray:
+    """Exponential average over about a fiftieth of a curve, without the pull of its start."""
+    keep = 1 - 1 / max(1.0, len(y) / 50)
+    total = weight = 0.0
+    out = []
+    for value in y:
+        total, weight = keep * total + (1 - keep) * value, keep * weight + (1 - keep)
+        out.append(total / weight)
+    return np.array(out)
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roadcast.evaluation.charts import Series, line_chart
+from roadcast.evaluation.charts import Series, line_chart, smooth
 from roadcast.evaluation.metrics.catalogue import LIKENESS, METRICS, Metric
 from roadcast.evaluation.metrics.drift import COLLAPSES
 from roadcast.evaluation.metrics.floors import SYSTEMS
@@ -247,11 +247,11 @@ def _losses(logs: dict[str, list[dict]]) -> str:
             continue
         x, y = np.array(points, dtype=np.float64).T
         every = -(-len(x) // MAX_POINTS)
-        smooth = _smooth(y)
+        mean = smooth(y)
         log_y = bool(y.min() > 0 and y.max() > 5 * y.min())
-        lines = [Series("faint", x[::every], y[::every]), Series("model", x[::every], smooth[::every])]
+        lines = [Series("faint", x[::every], y[::every]), Series("model", x[::every], mean[::every])]
         chart = line_chart(lines, title=f"Loss of stage {stage}", x_label="step", y_label="loss", log_y=log_y)
-        caption = f"{escape(stage)}: {smooth[-1]:.4g} at step {int(x[-1]):,}"
+        caption = f"{escape(stage)}: {mean[-1]:.4g} at step {int(x[-1]):,}"
         figures.append(f"<figure>{chart}<figcaption>{caption}</figcaption></figure>")
     if not figures:
         return ""
@@ -278,17 +278,6 @@ def _curve(system: str, x: list[int], estimate: Estimate) -> Series:
 def _picks(frames: int) -> list[int]:
     """Up to six frames of a rollout, evenly spread, the first and the last among them."""
     return sorted({round(i * frames / 5) for i in range(6)})
-
-
-def _smooth(y: np.ndarray) -> np.ndarray:
-    """Exponential average over about a fiftieth of the curve, without the pull of its start."""
-    keep = 1 - 1 / max(1.0, len(y) / 50)
-    total = weight = 0.0
-    out = []
-    for value in y:
-        total, weight = keep * total + (1 - keep) * value, keep * weight + (1 - keep)
-        out.append(total / weight)
-    return np.array(out)
 
 
 def _heading(metric: Metric) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ class Mesh:
     device_mesh                  pipeline x replicate x shard, over which weights lie and gradients are averaged; the ranks along a
                                  clip count as shards where weights are sharded, else as replicas. None: one process
     along_clip                   the ranks that share a clip; None where each has its own
+    patient                      all of them, with a day's patience for one that has long work to do alone
     """
 
     device: torch.device
@@ -41,6 +43,7 @@ class Mesh:
     context_ranks: int = 1
     device_mesh: DeviceMesh | None = None
     along_clip: dist.ProcessGroup | None = None
+    patient: dist.ProcessGroup | None = None
 
     @property
     def main(self) -> bool:
@@ -98,9 +101,9 @@ class Mesh:
         return values
 
     def barrier(self) -> None:
-        """Wait until every rank has come here."""
-        if self.device_mesh is not None:
-            dist.barrier()
+        """Wait until every rank has come here, however long one of them works alone before it does."""
+        if self.patient is not None:
+            dist.barrier(self.patient)
 
 
 def join(compute: ComputeConfig, device: str) -> Mesh:
@@ -135,6 +138,7 @@ def join(compute: ComputeConfig, device: str) -> Mesh:
         context_rank=rank % context, context_ranks=context,
         device_mesh=init_device_mesh(place.type, shape, mesh_dim_names=("pipeline", "replicate", "shard")),
         along_clip=clips["context"].get_group() if context > 1 else None,
+        patient=dist.new_group(backend="gloo", timeout=timedelta(days=1)),
     )  # fmt: skip
 
 

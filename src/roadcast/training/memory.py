@@ -101,7 +101,7 @@ def count_stage(config: Config, stage: StageConfig, dtype: torch.dtype, live: Li
         optimizer.step()
         optimizer.zero_grad()
     before_clip = live.now
-    clip = blank_clip(objective, stage)
+    clip = blank_clip(objective, stage, longest_clip(stage))
     before = live.now
     live.forget_peak()
 
@@ -165,11 +165,10 @@ def longest_clip(stage: StageConfig) -> int:
     return max(frames for _, frames in stage.curriculum or [(0, stage.clip_frames)])
 
 
-def blank_clip(objective: Objective, stage: StageConfig) -> Clip:
-    """A batch as the stage's longest clips bring it: pixels, or latents where they come from a cache."""
+def blank_clip(objective: Objective, stage: StageConfig, frames: int) -> Clip:
+    """A batch as the stage's clips of `frames` bring it: pixels, or latents where they come from a cache."""
     world, batch = objective.world, stage.batch
     config = world.config
-    frames = longest_clip(stage)
     cached = objective.reads == "latents" and config.tokenizer.time_stride == 1 and not stage.augment
     height, width, stride = world.height, world.width, config.tokenizer.stride
     number = torch.zeros(batch, dtype=torch.int64)

@@ -1,7 +1,7 @@
 """The log of a run: figures and events as JSON lines, films as files, and the same to every tracker."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,19 +48,7 @@ class JsonLog:
         self.file.flush()
 
     def text(self, step: int, name: str, text: str) -> None:
-        self.event(step, name, text)
-
-    def event(self, step: int, kind: str, text: str, **more: Any) -> None:
-        """Append what happened at `step`, with the time of day in UTC; `more` is JSON."""
-        row = {
-            "step": step,
-            "kind": kind,
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "text": text,
-            **more,
-        }
-        with open(self.folder / "events.jsonl", "a") as file:
-            file.write(json.dumps(row) + "\n")
+        write_event(self.folder, step, name, text)
 
     def video(self, step: int, name: str, frames_FHWC: np.ndarray, fps: float) -> None:
         """Write samples/NAME-STEP.mp4, and a strip of its frames as .png."""
@@ -71,38 +59,56 @@ class JsonLog:
 
 
 class Log:
-    """A stage's own log, and its trackers, who are told the same.
+    """A stage's own log (`folder`/log.jsonl and what `JsonLog` has beside it), and its trackers, who are told the same.
 
-    A tracker that raises, for instance because the network is down, is let go with one line to `report`: training goes on.
+    A tracker that raises, for instance because the network is down, is let go with one line to `report`: training goes on. Of several
+    processes one speaks; the logs of the others keep silent.
     """
 
-    def __init__(self, own: JsonLog, trackers: Sequence[Logger], report: Callable[[str], None]):
-        self.own, self.trackers, self.report = own, list(trackers), report
+    def __init__(self, folder: Path, trackers: Callable[[], list[Logger]], report: Callable[[str], None], speaks: bool):
+        self.folder, self.build_trackers, self.report, self.speaks = folder, trackers, report, speaks
+        self.loggers: list[Logger] = []
+
+    def begin(self, step: int) -> None:
+        """Open everything from `step` on; what was logged of later steps comes again."""
+        self.close()
+        if self.speaks:
+            self.loggers = [JsonLog(self.folder / "log.jsonl", step), *self.build_trackers()]
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        self.own.log(step, values)
-        self._tell(lambda tracker: tracker.log(step, values))
+        self._tell(lambda logger: logger.log(step, values))
 
     def event(self, step: int, kind: str, text: str, **more: Any) -> None:
-        """What happened at `step`; trackers get the text, the stage's own log the figures in `more` as well."""
-        self.own.event(step, kind, text, **more)
-        self._tell(lambda tracker: tracker.text(step, kind, text))
+        """What happened at `step`: to the terminal, to events.jsonl with the figures in `more`, and to the trackers."""
+        if self.speaks:
+            write_event(self.folder, step, kind, text, **more)
+            self.report(text)
+        self._tell(lambda logger: isinstance(logger, JsonLog) or logger.text(step, kind, text))
 
     def video(self, step: int, name: str, frames_FHWC: np.ndarray, fps: float) -> None:
-        self.own.video(step, name, frames_FHWC, fps)
-        self._tell(lambda tracker: tracker.video(step, name, frames_FHWC, fps))
+        self._tell(lambda logger: logger.video(step, name, frames_FHWC, fps))
 
     def close(self) -> None:
-        self.own.close()
-        self._tell(lambda tracker: tracker.close())
+        self._tell(lambda logger: logger.close())
+        self.loggers = []
 
-    def _tell(self, call: Callable[[Logger], None]) -> None:
-        for tracker in list(self.trackers):
+    def _tell(self, call: Callable[[Logger], object]) -> None:
+        for logger in list(self.loggers):
             try:
-                call(tracker)
+                call(logger)
             except Exception as error:
-                self.trackers.remove(tracker)
-                self.report(f"{type(tracker).__name__} is let go, training goes on: {type(error).__name__}: {error}")
+                if isinstance(logger, JsonLog):
+                    raise
+                self.loggers.remove(logger)
+                self.report(f"{type(logger).__name__} is let go, training goes on: {type(error).__name__}: {error}")
+
+
+def write_event(folder: Path, step: int, kind: str, text: str, **more: Any) -> None:
+    """Append what happened at `step` to `folder`/events.jsonl, with the time of day in UTC; `more` is JSON."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "events.jsonl", "a") as file:
+        file.write(json.dumps({"step": step, "kind": kind, "time": now, "text": text, **more}) + "\n")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

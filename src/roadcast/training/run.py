@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from roadcast.config import ComputeConfig, Config, GuardConfig, StageConfig, load_config
+from roadcast.config import Config, StageConfig, load_config
 from roadcast.data.augment import Augment
 from roadcast.data.loading.latents import LatentReel, cache_latents
 from roadcast.data.loading.loader import Clips
@@ -18,8 +18,15 @@ from roadcast.flow.world import World
 from roadcast.nn.causal_conv import Stream
 from roadcast.objectives import Objective, build_objective
 from roadcast.overlay import first_difference
-from roadcast.parallel.remat import apply_remat
-from roadcast.training.metrics import JsonLog, Logger
+from roadcast.parallel.engine import Engine
+from roadcast.parallel.mesh import Mesh, join, leave
+from roadcast.parallel.precision import dtype_for
+from roadcast.training.feed import Feed
+from roadcast.training.hooks import Hooks
+from roadcast.training.metrics import Log, Logger
+from roadcast.training.record import read_record, write_record
+from roadcast.training.report import write_report
+from roadcast.training.samples import Sample
 from roadcast.training.scenes import save_scenes
 from roadcast.training.trainer import fit
 
@@ -29,98 +36,179 @@ Report = Callable[[str, int, int, dict[str, float]], None]
 VALIDATION_BATCHES = 8
 
 
+@dataclass(frozen=True)
+class Run:
+    """What all stages of a run share.
+
+    report    of how far the work has come;  tell  of what happened, in sentences
+    trackers  what gives a stage's folder its loggers beyond JSON lines
+    """
+
+    config: Config
+    folder: Path
+    reels: Sequence[Reel]
+    mesh: Mesh
+    dtype: torch.dtype
+    report: Report
+    tell: Callable[[str], None]
+    trackers: Callable[[Path], list[Logger]]
+
+
 def train(
     config: Config,
     folder: Path,
     *,
     report: Report,
+    tell: Callable[[str], None] = print,
     trackers: Callable[[Path], list[Logger]] = lambda folder: [],
     device: str = "cpu",
 ) -> Path:
     """Train every stage of `config.train` on the reels of `config.data`; returns the folder of the finished world.
 
-    folder  RUN/config.json, RUN/<stage>/{log.jsonl, state/, world/}, RUN/latents*, and at the end RUN/world
+    folder  RUN/{config.json, record.json, report.html}, RUN/<stage>/{log.jsonl, events.jsonl, samples/, state/, world/},
+            RUN/latents*, and at the end RUN/world
+    device  of this process: cpu, cuda or cuda:N. Started by torchrun, all processes train together, as `config.compute` says
     Raises `UserError` when a reel's size or rate is not the model's, or the run was begun with another configuration.
     """
     folder = Path(folder)
-    check_served(config)
     reels = [Reel(path) for path in config.data.mixture or [config.data.reel]]
     for reel in reels:
         check_reel(reel, config)
     for stage in config.train.values():
         Augment(stage.augment, config.seed)  # a name that is wrong is told before hours of another stage
-    with disk_trouble_told(folder, "and start the same training again: it goes on from the last state saved"):
-        begin(config, folder)
-        torch.manual_seed(config.seed)
-        world = World(config).to(device)
-        for name, stage in config.train.items():
-            done = folder / name / "world"
-            if not done.exists():
-                train_stage(world, name, stage, reels, folder, report, trackers)
-                with replacing(done) as beside:
+    Hooks(config.compute.hooks, folder, "", lambda step, values: None)
+    mesh = join(config.compute, device)
+    try:
+        with disk_trouble_told(folder, "and start the same training again: it goes on from the last state saved"):
+            begin(config, folder, mesh)
+            run = Run(config, folder, reels, mesh, precision(config, folder, reels, mesh), report, tell, trackers)
+            for name, stage in config.train.items():
+                if not (folder / name / "world").exists():
+                    finished = train_stage(run, name, stage, lambda name=name: world_before(name, run))
+                    if finished is not None:
+                        with replacing(folder / name / "world") as beside:
+                            finished.save(beside)
+                        write_report(folder)
+                mesh.barrier()
+            if mesh.main and not (folder / "world").exists():
+                world = world_before(None, run)
+                with replacing(folder / "world") as beside:
                     world.save(beside)
-            world = World.load(done, device)
-        if not (folder / "world").exists():
-            with replacing(folder / "world") as beside:
-                world.save(beside)
-                save_scenes(beside, reels[0], config)
+                    save_scenes(beside, reels[0], config)
+            mesh.barrier()
+    finally:
+        leave()
     return folder / "world"
 
 
-def train_stage(
-    world: World,
-    name: str,
-    stage: StageConfig,
-    reels: list[Reel],
-    folder: Path,
-    report: Report,
-    trackers: Callable[[Path], list[Logger]],
-) -> None:
-    """Train one stage in `folder`/`name`."""
-    config = world.config
-    objective = build_objective(stage.objective, world, stage.options)
-    apply_remat(objective.trained, stage.remat)
+def world_before(name: str | None, run: Run) -> World:
+    """The world that stage `name` begins with, on the run's device; after all stages where that is None."""
+    stages = [*run.config.train, None]
+    if (earlier := stages.index(name)) > 0:
+        return World.load(run.folder / str(stages[earlier - 1]) / "world", str(run.mesh.device))
+    torch.manual_seed(run.config.seed)
+    return World(run.config).to(run.mesh.device)
+
+
+def train_stage(run: Run, name: str, stage: StageConfig, fresh: Callable[[], World]) -> World | None:
+    """Train one stage in RUN/`name`, and return the finished world on the main process.
+
+    fresh  makes the world that the stage begins with, the same each time
+    """
+    config, mesh, folder = run.config, run.mesh, run.folder / name
+    objective = build_objective(stage.objective, fresh(), stage.options, stage.losses)
     latents = None
     if objective.reads == "latents" and config.tokenizer.time_stride == 1 and not stage.augment:
-        latents = [latents_of_reel(world, reel, folder / latents_name(n), report) for n, reel in enumerate(reels)]
-    lengths = stage.curriculum or [(0, stage.clip_frames)]
-    weights = list(config.data.mixture.values())
+        latents = cached_latents(run, objective.world)
+    clips = Drawn(run, stage, latents)
+    held_out, log = clips.held_out(), Log(folder, lambda: run.trackers(folder), run.tell, speaks=mesh.main)
+    sample = Sample(clips.judging[0], config, objective.reads) if clips.judging and mesh.main else None
+    cameras = tuple(run.reels[0].cameras[:1])
+    augment = Augment(stage.augment, config.seed, actions=config.dynamics.actions, cameras=cameras)
 
-    def clips(split: str, chosen: list[int], frames: Sequence[tuple[int, int]]) -> Clips:
+    def finished(weights: dict[str, torch.Tensor]) -> Objective:
+        """The objective over a world with what was trained in its place."""
+        done = build_objective(stage.objective, fresh(), stage.options, stage.losses)
+        done.trained.load_state_dict(weights)
+        done.world.eval()
+        return done
+
+    def show(step: int, weights: dict[str, torch.Tensor]) -> None:
+        film = sample.film(finished(weights).world) if sample else None
+        if film is not None:
+            log.video(step, "imagined" if objective.reads == "latents" else "reconstructed", film, config.data.fps)
+
+    weights = fit(
+        objective, stage, config, mesh, run.dtype,
+        Feed(clips.training(mesh), augment, stage, config.guard, mesh, seed=config.seed, workers=config.data.workers),
+        folder, log,
+        validate=lambda engine: held_out_terms(engine, held_out, mesh) if held_out else {},
+        show=show,
+        progress=lambda done, total, latest: run.report(name, done, total, latest),
+    )  # fmt: skip
+    if weights is None:
+        return None
+    done, some = finished(weights), clips.training(Mesh(mesh.device))
+    done.finish(some[step] for step in range(VALIDATION_BATCHES * 4))
+    return done.world
+
+
+class Drawn:
+    """The clips of a stage."""
+
+    def __init__(self, run: Run, stage: StageConfig, latents: list[LatentReel] | None):
+        self.config, self.reels, self.stage, self.latents = run.config, run.reels, stage, latents
+        self.lengths = stage.curriculum or ((0, stage.clip_frames),)
+        self.longest = max(frames for _, frames in self.lengths)
+        self.judging = [r for r in run.reels if any(v.split == "val" and v.frames >= self.longest for v in r.videos)]
+
+    def training(self, mesh: Mesh) -> Clips:
+        """A data rank's of those to learn from, batch after batch; the curriculum, told in steps, is one of these batches too."""
+        share = self.stage.accumulate // mesh.data_ranks
+        lengths = [(step * share, frames) for step, frames in self.lengths]
+        return self._clips("train", self.reels, lengths, rank=mesh.data_rank, ranks=mesh.data_ranks)
+
+    def held_out(self) -> Clips | None:
+        """Those to judge by, as long as any are trained on; None where there are none."""
+        return self._clips("val", self.judging, [(0, self.longest)]) if self.judging else None
+
+    def _clips(self, split: str, reels: Sequence[Reel], lengths: list[tuple[int, int]], **ranks: int) -> Clips:
+        chosen = [n for n, reel in enumerate(self.reels) if reel in reels]
+        weights = list(self.config.data.mixture.values())
         return Clips(
-            [reels[n] for n in chosen], split, frames, stage.batch, config.dynamics.actions, config.seed,
+            reels, split, lengths, self.stage.batch, self.config.dynamics.actions, self.config.seed,
             weights=[weights[n] for n in chosen] if weights else None,
-            latents=[latents[n] for n in chosen] if latents else None,
+            latents=[self.latents[n] for n in chosen] if self.latents else None, **ranks,
         )  # fmt: skip
 
-    longest = max(frames for _, frames in lengths)
-    judging = [n for n, r in enumerate(reels) if any(v.split == "val" and v.frames >= longest for v in r.videos)]
-    training, stage_folder = clips("train", list(range(len(reels))), lengths), folder / name
-    held_out = clips("val", judging, [(0, longest)]) if judging else None
-    fit(
-        objective, stage, training, stage_folder / "state",
-        augment=Augment(stage.augment, config.seed, actions=config.dynamics.actions, cameras=tuple(reels[0].cameras[:1])),
-        seed=config.seed, workers=config.data.workers,
-        loggers=lambda step: [JsonLog(stage_folder / "log.jsonl", step), *trackers(stage_folder)],
-        progress=lambda done, total, latest: report(name, done, total, latest),
-        validate=lambda: validation_loss(objective, held_out) if held_out else {},
-    )  # fmt: skip
-    objective.finish(training[step] for step in range(VALIDATION_BATCHES * 4))
+
+def held_out_terms(engine: Engine, clips: Clips, mesh: Mesh) -> dict[str, float]:
+    """The objective's terms on fixed batches of held-out clips with fixed noise, names prefixed by `val_`."""
+    sums: dict[str, torch.Tensor] = {}
+    for batch in range(VALIDATION_BATCHES):
+        terms = engine.evaluate(clips[batch].to(mesh.device), torch.Generator().manual_seed(batch))
+        for key, value in terms.items():
+            sums[key] = sums.get(key, 0.0) + value.double() / VALIDATION_BATCHES
+    means = mesh.mean(torch.stack([*sums.values()])).tolist()
+    return {f"val_{key}": value for key, value in zip(sums, means, strict=True)}
+
+
+def cached_latents(run: Run, world: World) -> list[LatentReel]:
+    """The latent cache of every reel, which the main process makes where it is not there yet."""
+
+    def cache() -> list[LatentReel]:
+        return [
+            latents_of_reel(world, reel, run.folder / latents_name(n), run.report) for n, reel in enumerate(run.reels)
+        ]
+
+    made = cache() if run.mesh.main else []
+    run.mesh.barrier()
+    return made or cache()
 
 
 def latents_name(reel: int) -> str:
     """The folder, in a run's, of the latent cache of reel number `reel`."""
     return "latents" if reel == 0 else f"latents-{reel}"
-
-
-def validation_loss(objective: Objective, clips: Clips) -> dict[str, float]:
-    """The objective's terms on fixed batches of held-out clips with fixed noise, names prefixed by `val_`."""
-    device, sums = next(objective.trained.parameters()).device, {}
-    for batch in range(VALIDATION_BATCHES):
-        loss, terms = objective.loss(clips[batch].to(device), torch.Generator().manual_seed(batch))
-        for key, value in ({"loss": loss} | terms).items():
-            sums[f"val_{key}"] = sums.get(f"val_{key}", 0.0) + float(value) / VALIDATION_BATCHES
-    return sums
 
 
 def latents_of_reel(world: World, reel: Reel, path: Path, report: Report) -> LatentReel:
@@ -140,20 +228,6 @@ def latents_of_reel(world: World, reel: Reel, path: Path, report: Report) -> Lat
     )
 
 
-def check_served(config: Config) -> None:
-    """Raise `UserError` for a setting that the loop does not read yet: it would be passed over without a word."""
-    sections = {"guard": (config.guard, GuardConfig()), "compute": (config.compute, ComputeConfig())}
-    for name, (section, default) in sections.items():
-        if (change := first_difference(asdict(default), asdict(section), f"{name}.")) is not None:
-            raise UserError(f"{change}: training does not serve this setting yet; leave it as it was")
-    for name, stage in config.train.items():
-        for key in ("losses", "optimizer", "schedule", "cooldown", "keep_best", "patience"):
-            if (value := getattr(stage, key)) != getattr(StageConfig(), key):
-                raise UserError(
-                    f"train.{name}.{key} = {value!r}: training does not serve this setting yet; leave it at {getattr(StageConfig(), key)!r}"
-                )
-
-
 def check_reel(reel: Reel, config: Config) -> None:
     """Raise `UserError` unless the reel's frames are those the model is made for."""
     for name in ("height", "width", "fps"):
@@ -165,15 +239,36 @@ def check_reel(reel: Reel, config: Config) -> None:
             )
 
 
-def begin(config: Config, folder: Path) -> None:
-    """Write the run's configuration, or hold it against the one the run was begun with."""
+def begin(config: Config, folder: Path, mesh: Mesh) -> None:
+    """Write the run's configuration, or hold it against the one the run was begun with.
+
+    What does not change what is computed, and what is there to be changed when a run has stopped, may be another one: the sections
+    `compute` and `guard`, and `data.workers`.
+    """
     path = folder / "config.json"
     if path.exists():
-        if (change := first_difference(load_config(path).to_dict(), config.to_dict())) is not None:
+        begun = load_config(path)
+        now = replace(
+            config, compute=begun.compute, guard=begun.guard, data=replace(config.data, workers=begun.data.workers)
+        )
+        if (change := first_difference(begun.to_dict(), now.to_dict())) is not None:
             raise UserError(
                 f"{folder}: was begun with another configuration ({change}); choose another folder, or the same settings"
             )
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside:
-        config.save(beside)
+    mesh.barrier()
+    if mesh.main:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as beside:
+            config.save(beside)
+    mesh.barrier()
+
+
+def precision(config: Config, folder: Path, reels: Sequence[Reel], mesh: Mesh) -> torch.dtype:
+    """What products are computed in: as configured, or, for "auto", as the run's record says it was chosen when the run began."""
+    asked, record = config.compute.precision, read_record(folder)
+    if asked == "auto":
+        asked = record["precision"] if record else str(dtype_for("auto", mesh.device)).removeprefix("torch.")
+    (asked, *_) = mesh.gather(asked)
+    if mesh.main:
+        write_record(folder, reels, config.seed, asked, mesh.ranks)
+    return dtype_for(asked, mesh.device)

@@ -1,120 +1,284 @@
 """The training loop, for every stage and every objective."""
 
-import time
-from collections.abc import Callable
+import gc
+import math
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from roadcast.config import StageConfig
-from roadcast.data.augment import Augment
-from roadcast.data.loading.loader import Clips
-from roadcast.data.loading.prefetch import onto
+from roadcast.config import Config, StageConfig
 from roadcast.errors import UserError
 from roadcast.objectives.base import Objective
-from roadcast.training.checkpoint import load_state, save_state
+from roadcast.parallel.apply import parallelise
+from roadcast.parallel.engine import Engine
+from roadcast.parallel.mesh import Mesh
+from roadcast.training.checkpoints import Checkpoints
+from roadcast.training.course import Course
 from roadcast.training.ema import EMA
-from roadcast.training.metrics import Logger
+from roadcast.training.feed import Feed, Taken
+from roadcast.training.flops import measured_rate, step_flops
+from roadcast.training.gradients import local, statistics
+from roadcast.training.guard import Verdict
+from roadcast.training.hooks import Hooks
+from roadcast.training.memory import size_of
+from roadcast.training.meter import Meter
+from roadcast.training.metrics import Log
+from roadcast.training.monitor import MemoryMonitor
 from roadcast.training.optim import build_optimizers
 from roadcast.training.schedule import learning_rate
+from roadcast.training.signals import Asked
+from roadcast.training.state import TrainingState
+from roadcast.training.trace import Trace
 
+Weights = dict[str, Tensor]
+Validate = Callable[[Engine], dict[str, float]]
+"""The terms on held-out clips, names prefixed by `val_`; nothing where there are none."""
 Progress = Callable[[int, int, dict[str, float]], None]
 
 
 def fit(
     objective: Objective,
     stage: StageConfig,
-    clips: Clips,
+    config: Config,
+    mesh: Mesh,
+    dtype: torch.dtype,
+    feed: Feed,
     folder: Path,
+    log: Log,
     *,
-    augment: Augment,
-    seed: int,
-    workers: int,
-    loggers: Callable[[int], list[Logger]],
+    validate: Validate,
+    show: Callable[[int, Weights], None],
     progress: Progress,
-    validate: Callable[[], dict[str, float]],
-) -> None:
-    """Train `objective.trained` for `stage.steps` steps, from the newest state in `folder` on; it ends with the averaged weights.
+) -> Weights | None:
+    """Train `objective.trained` for `stage.steps` steps, from the newest state in `folder`/state on.
 
-    clips     batch number `step * accumulate + micro` of the endless order
-    augment   what is done to every clip, on the model's device
-    loggers   opened with the step resumed at
+    dtype     that products are computed in; weights and their sums stay float32
     validate  called every `evaluate_every` steps with the averaged weights in place
+    show      called on the main process after that with the averaged weights whole, to film what they make
+    returns   the averaged weights whole, on the main process: the last ones, or, where the stage ended early and its best states
+              are kept, the best ones
 
-    All chance comes from generators seeded by (seed, step), so step n is the same whether or not the run was stopped
-    before it. Raises `UserError` when the gradient is not finite; the states saved before it remain.
+    All that is decided is decided on figures that are the same on all processes. All chance comes from generators seeded by the
+    number of the micro-batch, so step n is the same whether or not the run was stopped before it.
+    Raises `UserError` where the guard gives up, or memory ran out twice, and `KeyboardInterrupt` once all is saved after a SIGTERM.
     """
-    model = objective.trained
-    model.train()
-    [optimizer], ema, first = build_optimizers(model, stage), EMA(model, stage.ema), 0
-    if (state := load_state(folder)) is not None:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        ema.load_state_dict(state["ema"])
-        first = state["step"]
+    compute = config.compute
+    engine = parallelise(objective, stage, compute, mesh, dtype)
+    model = engine.model.train()
+    optimizers, ema = build_optimizers(model, stage, compute.offload), EMA(model, stage.ema)
+    state, course = TrainingState(model, optimizers, ema), Course(stage, config.guard, mesh.device.type, dtype)
+    checkpoints = Checkpoints(
+        folder / "state", keep=stage.keep, keep_best=stage.keep_best,
+        report=lambda text: log.event(course.place.step, "checkpoint", text),
+        background=compute.save_async == "yes" or (compute.save_async == "auto" and mesh.device.type == "cuda"),
+    )  # fmt: skip
+    if (saved := checkpoints.latest()) is not None:
+        course.resume(state.restore(checkpoints, saved))
+    elif config.guard.anomaly == "rollback":
+        state.save(checkpoints, 0, course.facts())  # there is always something to roll back to
 
-    logs, averages = loggers(first), Averages()
-    device = next(model.parameters()).device
-    batches = onto(device, clips.batches(first * stage.accumulate, stage.steps * stage.accumulate, workers))
-    for step in range(first, stage.steps):
-        started = time.perf_counter()
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, stage)
-        optimizer.zero_grad(set_to_none=True)
-        for micro in range(stage.accumulate):
-            clip = augment(next(batches))
-            chance = torch.Generator().manual_seed((seed << 32) + step * stage.accumulate + micro)
-            loss, terms = objective.loss(clip, chance)
-            (loss / stage.accumulate).backward()
-            averages.add({"loss": loss} | terms)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), stage.clip_norm)
-        if not torch.isfinite(norm):
-            raise UserError(
-                f"{folder}: the gradient is {norm.item()} at step {step}, on clips that begin at frames {clip.first_B.tolist()}; "
-                "look at them, or lower the stage's lr and begin it anew; the states saved before are as they were"
+    hooks = Hooks(compute.hooks, folder, folder.name, log.log)
+    memory = MemoryMonitor(mesh.device, compute.memory_gb, lambda: component_bytes(state))
+    meter = Meter(
+        config, stage, lambda frames: step_flops(config, stage, frames), mesh.ranks * measured_rate(mesh.device, dtype)
+    )
+    trace = Trace(compute.profile, folder / f"trace-{mesh.rank}.json.gz")
+
+    def begin() -> None:
+        log.begin(course.place.step)
+        feed.begin(course.place, lambda text: log.event(course.place.step, "loader", text))
+
+    begin()
+    hooks.begin(model)
+    with Asked() as asked, closing(feed), end_told(log, course):
+        while course.place.step < stage.steps and not course.stopping.over:
+            place, rate = course.place, learning_rate(course.place.step, stage)
+            trace.before(place.step + 1)
+            meter.begin()
+            torch.manual_seed((config.seed << 32) + place.step + place.shift)  # for plug-ins that draw from it
+            taken = feed.take()
+            terms = gradients(engine, feed, taken, course, log)
+            terms, ending = agree(mesh, terms, bool(asked))
+            norm = float(engine.norm()) / course.scaler.get_scale()
+
+            overflow = course.scaler.is_enabled() and not math.isfinite(norm)
+            verdict = course.guard.judge(place.step, terms["loss"], norm, overflow=overflow)
+            if verdict.reason is not None:
+                tell(log, mesh, place.step + 1, verdict, taken)
+            if verdict.action == "stop":
+                raise UserError(f"{folder}: {verdict.reason}; the states saved before are as they were")
+            if verdict.action == "rollback":
+                saved = checkpoints.latest()
+                assert saved is not None
+                course.roll_back(state.restore(checkpoints, saved))
+                clear(optimizers)
+                begin()
+                continue
+
+            done = place.step + 1
+            logging, evaluating = (
+                done % every == 0 or done == stage.steps for every in (stage.log_every, stage.evaluate_every)
             )
-        optimizer.step()
-        ema.update(model)
-        averages.add({"grad_norm": norm, "step_seconds": torch.tensor(time.perf_counter() - started)})
+            blocks = mesh.gather(statistics(model, course.scaler.get_scale())) if logging else []
+            if verdict.action == "step":
+                course.averages.add(terms | {"grad_norm": norm})
+                scale_gradients(model, min(1.0, stage.clip_norm / (norm + 1e-6)) / course.scaler.get_scale())
+                for optimizer in optimizers:
+                    for group in optimizer.param_groups:
+                        group["lr"] = rate
+                    optimizer.step()
+                ema.update(model)
+            else:
+                place.skipped += not overflow
+                place.overflows += overflow
+            course.scaler.settle(overflow)
+            clear(optimizers)
+            place.step = done
 
-        done = step + 1
-        progress(done, stage.steps, averages.latest)
-        if done % stage.log_every == 0 or done == stage.steps:
-            row = averages.take() | {"lr": learning_rate(step, stage)}
-            for logger in logs:
-                logger.log(done, row)
-        if done % stage.save_every == 0 or done == stage.steps:
-            parts = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "ema": ema.state_dict()}
-            save_state(folder, done, parts, stage.keep)
-        if done % stage.evaluate_every == 0 or done == stage.steps:
-            model.eval()
-            with ema.swapped_into(model), torch.no_grad():
-                values = validate()
-            model.train()
-            for logger in logs:
-                logger.log(done, values)
+            meter.end(taken[0][1].actions_BFA.shape[1], feed.waited)
+            feed.waited = 0.0
+            memory.look(done, log)
+            latest = terms | {"grad_norm": norm}
+            if trace.after(done):
+                log.event(done, "profile", f"steps {compute.profile[0]} to {done} are traced in {trace.path.name}")
+            hooks.step(done, latest)
+            progress(done, stage.steps, latest | {"step_seconds": meter.seconds[-1]} | memory.figures())
+            if logging:
+                counts = {"skipped": place.skipped, "overflows": place.overflows, "rollbacks": place.rollbacks}
+                scale = {"loss_scale": course.scaler.get_scale()} if course.scaler.is_enabled() else {}
+                by_block = {name: value for part in blocks for name, value in part.items() if math.isfinite(value)}
+                row = (
+                    course.averages.take() | {"lr": rate} | meter.take() | memory.figures() | counts | scale | by_block
+                )
+                log.log(done, row)
+            score = None
+            if evaluating:
+                score = evaluate(engine, ema, validate, mesh, done, log, hooks, show)
+                if score is not None and course.stopping.judge(done, score):
+                    log.event(
+                        done, "early stop", f"no better held-out loss since step {course.stopping.best}: the stage ends"
+                    )
+            best = score is not None and stage.keep_best > 0
+            if done % stage.save_every == 0 or done == stage.steps or course.stopping.over or best or ending:
+                state.save(checkpoints, done, course.facts(), score)
+                hooks.saved(done)
+            if ending:
+                checkpoints.wait()
+                log.event(done, "asked", "was asked to end (SIGTERM); all is saved")
+                raise KeyboardInterrupt
 
-    for logger in logs:
-        logger.close()
-    model.load_state_dict(ema.average)
-    model.eval()
+        checkpoints.wait()
+        hooks.end()
+
+    if course.stopping.over and stage.keep_best and (saved := checkpoints.best()) is not None:
+        state.restore(checkpoints, saved)
+    return engine.whole(ema.average)
 
 
-class Averages:
-    """Running means of named scalars between two lines of the log."""
+def gradients(engine: Engine, feed: Feed, taken: Taken, course: Course, log: Log) -> dict[str, Tensor]:
+    """Add a step's gradients, and return its terms; where memory runs out, once more and from then on in halves of micro-batches.
 
-    def __init__(self) -> None:
-        self.rows: dict[str, list[float]] = {}
+    That is for one process alone: several cannot tell each other in the middle of a pass.
+    """
+    place, stage = course.place, feed.stage
+    try:
+        return engine.gradients(feed.micros(taken, place.parts), course.scaler)
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        if place.parts > 1 or stage.batch % 2 or feed.mesh.ranks > 1:
+            raise UserError(
+                f"memory ran out at step {place.step + 1}, on {stage.batch // place.parts} clips at once: {str(error).splitlines()[0]}; "
+                f"set batch = {max(1, stage.batch // 2)} and accumulate = {2 * stage.accumulate}, remat = 'block', or a smaller world; "
+                "the states saved before are as they were"
+            ) from None
+    place.parts *= 2
+    engine.model.zero_grad(set_to_none=True)
+    gc.collect()
+    if feed.mesh.device.type == "cuda":
+        torch.cuda.empty_cache()
+    log.event(
+        place.step + 1,
+        "out of memory",
+        f"{stage.batch} clips at once were too many: half as many, twice as often, from here on",
+    )
+    return gradients(engine, feed, taken, course, log)
 
-    def add(self, values: dict[str, torch.Tensor]) -> None:
-        for name, value in values.items():
-            self.rows.setdefault(name, []).append(float(value.detach()))
 
-    @property
-    def latest(self) -> dict[str, float]:
-        return {name: row[-1] for name, row in self.rows.items() if row}
+def out_of_memory(error: Exception) -> bool:
+    """Whether that is what it says: CPUs have no error of their own for it."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
-    def take(self) -> dict[str, float]:
-        means = {name: sum(row) / len(row) for name, row in self.rows.items()}
-        self.rows = {}
-        return means
+
+def agree(mesh: Mesh, terms: dict[str, Tensor], asked: bool) -> tuple[dict[str, float], bool]:
+    """The means of the terms over all processes, and whether any was asked to end."""
+    values = torch.stack([*terms.values(), torch.tensor(float(asked), device=mesh.device)]).double()
+    *means, ending = mesh.mean(values).tolist()
+    return dict(zip(terms, means, strict=True)), ending > 0
+
+
+def scale_gradients(model: torch.nn.Module, factor: float) -> None:
+    """Multiply all gradients, each process its own shards."""
+    found = [local(p.grad) for p in model.parameters() if p.grad is not None]
+    torch._foreach_mul_(found, factor)
+
+
+def clear(optimizers: list[torch.optim.Optimizer]) -> None:
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+
+
+def tell(log: Log, mesh: Mesh, step: int, verdict: Verdict, taken: Taken) -> None:
+    """Write down a step out of the ordinary, with what it was made of."""
+    clips = mesh.gather([[clip.video_B.tolist(), clip.first_B.tolist()] for _, clip in taken])
+    places = sorted({tuple(place) for rank in clips for videos, firsts in rank for place in zip(videos, firsts)})
+    done = {"step": "taken all the same", "skip": "skipped", "rollback": "back to the last state, past these clips"}
+    log.event(
+        step, "anomaly", f"{verdict.reason}: {done.get(verdict.action, verdict.action)}", action=verdict.action,
+        loss_z=verdict.loss_z, norm_z=verdict.norm_z, clips=places,
+    )  # fmt: skip
+
+
+def evaluate(
+    engine: Engine, ema: EMA, validate: Validate, mesh: Mesh, step: int, log: Log, hooks: Hooks,
+    show: Callable[[int, Weights], None],
+) -> float | None:  # fmt: skip
+    """Log what the averaged weights do on held-out clips; their loss there, where there are any."""
+    engine.model.eval()
+    with ema.swapped_into(engine.model):
+        values = validate(engine)
+    engine.model.train()
+    if values:
+        log.log(step, values)
+    hooks.evaluated(step, values)
+    weights = engine.whole(ema.average)
+    if weights is not None:
+        show(step, weights)
+    mesh.barrier()
+    return values.get("val_loss")
+
+
+@contextmanager
+def end_told(log: Log, course: Course) -> Iterator[None]:
+    """What ends a stage before its time is written down."""
+    try:
+        yield
+    except UserError as error:
+        log.event(course.place.step, "stopped", str(error))
+        raise
+    finally:
+        log.close()
+
+
+def component_bytes(state: TrainingState) -> dict[str, int]:
+    """Bytes of what a stage keeps, on this process."""
+    tensors = state.tensors()
+    return {
+        "weights": size_of([local(x) for x in tensors["model"].values()]),
+        "gradients": size_of([local(p.grad) for p in state.model.parameters() if p.grad is not None]),
+        "moments": size_of([local(x) for slots in tensors.get("optimizer", {}).values() for x in slots.values()]),
+        "average": size_of([local(x) for x in tensors["ema"].values()]),
+    }

@@ -1,6 +1,6 @@
 """A loader that is stuck is told, and waited for or given up."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from threading import Thread
@@ -11,7 +11,7 @@ from roadcast.errors import UserError
 Asked = SimpleQueue["Future[Clip | None] | None"]
 
 
-def watched(batches: Iterator[Clip], seconds: float, action: str, report: Callable[[str], None]) -> Iterator[Clip]:
+def watched(batches: Iterator[Clip], seconds: float, action: str, report: Callable[[str], None]) -> Generator[Clip]:
     """The batches as they are, each drawn by another thread when it is asked for, and no sooner.
 
     seconds  that a batch may take before it is `report`ed, once; 0: all the time in the world

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -89,7 +89,7 @@ def pace(clips: Iterator[Clip]) -> float:
     return (time.perf_counter() - begin) / max(1, count)
 
 
-def onto(device: torch.device, clips: Iterable[Clip]) -> Iterator[Clip]:
+def onto(device: torch.device, clips: Iterable[Clip]) -> Generator[Clip]:
     """The clips on `device`; with CUDA each is copied, on a stream of its own, while the one before it is in use."""
     if device.type != "cuda":
         for clip in clips:
