@@ -8,6 +8,7 @@ from roadcast.dynamics.model import Block
 from roadcast.flow.world import World
 from roadcast.nn.causal_conv import Stream
 from roadcast.objectives import Objective, build_objective
+from roadcast.parallel import apply
 from roadcast.parallel.remat import apply_remat
 from roadcast.safetensors import load_tensors
 from roadcast.training import run
@@ -114,7 +115,7 @@ def test_a_rollout_that_moves_on_keeps_its_gradients(mode):
 
 def test_a_stage_is_trained_in_its_mode_to_the_same_weights(toy_reel, tmp_path, monkeypatch):
     modes = []
-    monkeypatch.setattr(run, "apply_remat", lambda module, mode: (modes.append(mode), apply_remat(module, mode)))
+    monkeypatch.setattr(apply, "apply_remat", lambda module, mode: (modes.append(mode), apply_remat(module, mode)))
     config = override(micro_config(), [f"data.reel={toy_reel}", "train.tokenizer.steps=1", "train.dynamics.steps=2"])
     again = override(config, ["train.dynamics.remat=block"])
     plain, remat = (

@@ -1,0 +1,354 @@
+"""What a run loses when it is killed: SIGKILL at random moments, inside saves too, on one and on two processes; and bad disks.
+
+    python benchmarks/crash.py [--kills 200] [--seed 0] [--quick]
+
+A small run is trained in peace, and its losses kept. Then it is trained in lives that end by SIGKILL after a random time, all of its
+processes or one of them first; every other life writes its states in the background. Before each kill the file `latest` is read:
+the step it names is acknowledged, and the next life must go on from there or later. Every loss of every life, and in the end the
+weights, are held against those of the run in peace, bit for bit. Then, on one process: a disk that is full, a disk that can only be
+read (both a small tmpfs, where one may be mounted), and one flipped byte in a shard; each time the state before must load, the
+trouble must be named, and the run must end with the same weights. The last line is one JSON object:
+
+kills, lost, identical   how often was killed, acknowledged steps that were gone, whether all losses and weights were the same
+inside_save              kills that left a half-written state
+full_disk, read_only, flipped_byte   whether each went as it must; null where a tmpfs may not be mounted
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from roadcast.config import Config, override
+from roadcast.data.ingest import ingest
+from roadcast.errors import UserError
+from roadcast.files import partials
+from roadcast.presets import preset_config
+from roadcast.safetensors import load_tensors
+from roadcast.training.flops import measured_rate
+from roadcast.training.metrics import read_log
+from roadcast.training.run import train
+
+STEPS = 40
+LONGEST_LIFE = 1.5  # s, after the processes have begun to train
+Losses = dict[tuple[str, int], float]
+
+
+def small(reel: Path) -> Config:
+    """Two stages of a world that learns next to nothing, fast, and saves after every step."""
+    changes = [
+        f"data.reel={reel}", "data.height=32", "data.width=64", "tokenizer.widths=[8, 16, 16]", "tokenizer.decoder_widths=[]",
+        "tokenizer.latent_channels=4", "dynamics.width=32", "dynamics.depth=4", "dynamics.heads=4", "dynamics.kv_heads=2",
+        "dynamics.context_frames=5", "compute.precision=float32", "compute.trackers=[]",
+    ]  # fmt: skip
+    for stage in ("tokenizer", "dynamics"):
+        settings = dict(
+            steps=STEPS, batch=2, accumulate=2, clip_frames=4, save_every=1, log_every=1, evaluate_every=STEPS, warmup=2
+        )
+        changes += [f"train.{stage}.{name}={value}" for name, value in settings.items()]
+        changes += [f"train.{stage}.curriculum=[]"]
+    return override(preset_config("tiny"), changes)
+
+
+# --- lives ---
+
+
+def live(config: Config, folder: Path, told: Path, rank: int, ranks: int, port: int) -> None:
+    """In a new process: train, and tell every step and its loss."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    line = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def report(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
+        if rank == 0 and "loss" in figures:
+            os.write(line, f"{json.dumps([stage, done, figures['loss']])}\n".encode())
+
+    train(config, folder, report=report, tell=lambda text: None)
+
+
+def begin_life(config: Config, folder: Path, told: Path, ranks: int) -> list[int]:
+    """Fork the processes of one life; their numbers. Nothing but the kill ends them before their time."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for rank in range(ranks):
+        if (process := os.fork()) == 0:
+            code = 1
+            try:
+                live(config, folder, told, rank, ranks, port)
+                code = 0
+            except UserError as error:
+                print(f"rank {rank}: {error}", file=sys.stderr)
+            finally:
+                os._exit(code)
+        processes.append(process)
+    return processes
+
+
+def wait_for(processes: list[int], seconds: float | None = None) -> list[int | None]:
+    """The exit codes, negative for signals, of processes that end within `seconds`; None for those that live on."""
+    codes: dict[int, int] = {}
+    deadline = None if seconds is None else time.monotonic() + seconds
+    while len(codes) < len(processes):
+        for process in processes:
+            if process not in codes and (found := os.waitpid(process, os.WNOHANG))[0]:
+                codes[process] = os.waitstatus_to_exitcode(found[1])
+        if deadline is not None and time.monotonic() > deadline:
+            break
+        time.sleep(0.002)
+    return [codes.get(process) for process in processes]
+
+
+def whole_life(config: Config, folder: Path, told: Path, ranks: int) -> None:
+    """A life to its natural end."""
+    codes = wait_for(begin_life(config, folder, told, ranks))
+    assert codes == [0] * ranks, f"a life in peace ended with {codes}"
+
+
+def losses_in(told: Path) -> list[tuple[tuple[str, int], float]]:
+    """What a life told, in order; a last line cut short is left out."""
+    if not told.exists():
+        return []
+    lines = [line for line in told.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [((stage, step), loss) for stage, step, loss in map(json.loads, lines)]
+
+
+def acknowledged(folder: Path) -> tuple[str, int] | None:
+    """The stage under way and the step of its last durable state."""
+    for stage in ("dynamics", "tokenizer"):
+        latest = folder / stage / "state" / "latest"
+        if latest.exists():
+            return stage, int(latest.read_text().strip().removeprefix("step-"))
+    return None
+
+
+# --- kills ---
+
+
+class Tally:
+    """What was seen."""
+
+    def __init__(self) -> None:
+        self.kills = self.lost = self.inside_save = self.runs = self.lives = 0
+        self.identical = True
+        self.disks: dict[str, bool | None] = {}
+
+    def hold(self, told: list[tuple[tuple[str, int], float]], expected: Losses, what: str) -> None:
+        """Hold the losses of a life against those of the run in peace."""
+        for place, loss in told:
+            if expected[place] != loss:
+                self.identical = False
+                print(f"{what}: the loss of {place} is {loss}, in peace {expected[place]}")
+                return
+
+    def hold_weights(self, ours: Path, theirs: Path, what: str) -> bool:
+        """Hold the finished world against that of the run in peace."""
+        a, b = (load_tensors(run / "world" / "weights.safetensors") for run in (ours, theirs))
+        same = a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+        if not same:
+            self.identical = False
+            print(f"{what}: the weights are not those of the run in peace")
+        return same
+
+
+def killed_run(
+    config: Config, folder: Path, peace: Path, expected: Losses, ranks: int, kills: int, chance: random.Random, tally: Tally
+) -> None:  # fmt: skip
+    """One run from its beginning to its end, killed at most `kills` times."""
+    before, done, life = None, False, 0
+    while not done:
+        told = folder.with_name(f"{folder.name}-life{life}")
+        way = override(config, [f"compute.save_async={('yes', 'no')[life % 2]}"])
+        processes, life = begin_life(way, folder, told, ranks), life + 1
+        tally.lives += 1
+        if kills > 0:
+            begun = time.monotonic()  # the life's time counts from its first step on, or it would never take one
+            while (
+                not losses_in(told) and time.monotonic() - begun < 60 and any(c is None for c in wait_for(processes, 0))
+            ):
+                time.sleep(0.01)
+            codes = wait_for(processes, chance.uniform(0, LONGEST_LIFE))
+        else:
+            codes = wait_for(processes)
+        if None in codes:
+            last = acknowledged(folder)
+            chance.shuffle(processes)
+            for process, code in zip(processes, codes):
+                if code is None or ranks > 1:
+                    try:
+                        os.kill(process, signal.SIGKILL)
+                    except ProcessLookupError:
+                        continue
+            wait_for_rest(processes)
+            tally.kills, kills = tally.kills + 1, kills - 1
+            tally.inside_save += any(partials(state) for state in folder.glob("*/state"))
+        else:
+            last, done = None, True
+            assert set(codes) == {0}, f"a life ended by itself with {codes}"
+        steps = losses_in(told)
+        if before is not None and steps and steps[0][0][0] == before[0] and steps[0][0][1] > before[1] + 1:
+            print(f"life {life}: goes on at {steps[0][0]}, after {before}?")
+            tally.identical = False
+        if before is not None and steps and steps[0][0][0] == before[0] and steps[0][0][1] <= before[1]:
+            tally.lost += before[1] + 1 - steps[0][0][1]
+            print(f"life {life}: goes on at {steps[0][0]}, though {before} was acknowledged")
+        tally.hold(steps, expected, f"{ranks} ranks, life {life}")
+        before = last if last is not None else before
+        told.unlink(missing_ok=True)
+    tally.runs += 1
+    tally.hold_weights(folder, peace, f"{ranks} ranks, run {tally.runs}")
+
+
+def wait_for_rest(processes: list[int]) -> None:
+    """Until all of them are gone."""
+    for process in processes:
+        try:
+            os.waitpid(process, 0)
+        except ChildProcessError:
+            continue
+
+
+# --- disks ---
+
+
+@contextmanager
+def tmpfs(folder: Path, size: str) -> Iterator[bool]:
+    """A file system of that size at `folder` while the block lasts; false where one may not be mounted."""
+    folder.mkdir(parents=True)
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True)
+    try:
+        yield mount.returncode == 0
+    finally:
+        if mount.returncode == 0:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+def trouble(config: Config, folder: Path) -> str:
+    """Train until a `UserError`, and what it says; empty where there was none."""
+    try:
+        train(config, folder, report=lambda *_: None, tell=lambda text: None)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def full_disk(config: Config, folder: Path, peace: Path, tally: Tally) -> bool | None:
+    """A disk that fills up in the middle of the second stage is named; with room made, the run ends as it must."""
+    with tmpfs(folder, "64m") as mounted:
+        if not mounted:
+            return None
+        first = override(config, [f"train.dynamics.steps={STEPS}"])
+
+        def stop(stage: str, done: int, *_: object) -> None:
+            if (stage, done) == ("dynamics", STEPS // 2):
+                used = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+                (folder / "ballast").write_bytes(bytes(64 * 2**20 - used - 200_000))
+
+        said = ""
+        try:
+            train(first, folder / "run", report=stop, tell=lambda text: None)
+        except UserError as error:
+            said = str(error)
+        (folder / "ballast").unlink(missing_ok=True)
+        before = acknowledged(folder / "run")
+        again = trouble(config, folder / "run")
+        print(f"full disk: {said!r}, after {before}; then {again or 'to the end'}")
+        named = "No space left on device" in said and "make room" in said
+        return named and not again and tally.hold_weights(folder / "run", peace, "full disk")
+
+
+def read_only(config: Config, folder: Path, peace: Path, tally: Tally) -> bool | None:
+    """A disk that can only be read, from the middle of the second stage on."""
+    with tmpfs(folder, "256m") as mounted:
+        if not mounted:
+            return None
+
+        def bar(stage: str, done: int, *_: object) -> None:
+            if (stage, done) == ("dynamics", STEPS // 2):
+                subprocess.run(["mount", "-o", "remount,ro", "-f", str(folder)], capture_output=True)
+                subprocess.run(["mount", "-o", "bind,remount,ro", str(folder)], capture_output=True)
+
+        subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
+        said = ""
+        try:
+            train(config, folder / "run", report=bar, tell=lambda text: None)
+        except UserError as error:
+            said = str(error)
+        subprocess.run(["umount", str(folder)], check=True)
+        again = trouble(config, folder / "run")
+        print(f"read-only: {said!r}; then {again or 'to the end'}")
+        named = "Read-only file system" in said and "access" in said
+        return named and not again and tally.hold_weights(folder / "run", peace, "read-only disk")
+
+
+def flipped_byte(config: Config, folder: Path, peace: Path, tally: Tally, chance: random.Random) -> bool:
+    """One byte of the newest state's shard is another one: the state before it loads, and the shard is named."""
+    told = folder.with_name("flipped-life")
+    process = begin_life(config, folder, told, 1)
+    while ("dynamics", STEPS // 2) not in dict(losses_in(told)):
+        time.sleep(0.01)
+    os.kill(process[0], signal.SIGKILL)
+    wait_for_rest(process)
+    shard = max((folder / "dynamics" / "state").glob("step-*/__0_0.distcp"))
+    data = bytearray(shard.read_bytes())
+    data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    shard.write_bytes(data)
+    again = trouble(config, folder)
+    events = [
+        event["text"] for event in read_log(folder / "dynamics" / "events.jsonl") if event["kind"] == "checkpoint"
+    ]
+    print(f"flipped byte: {events}")
+    named = any(str(shard) in text and "damaged" in text for text in events)
+    return named and not again and tally.hold_weights(folder, peace, "flipped byte")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=200, help="on one process, and as many on two")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="four kills each")
+    given = parser.parse_args()
+    kills = 4 if given.quick else given.kills
+    torch.set_num_threads(1)
+    chance, tally = random.Random(given.seed), Tally()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        ingest("toyroad:recordings=4,frames=40,seed=3,height=32,width=64", folder / "reel", height=32, width=64)
+        config = small(folder / "reel")
+        measured_rate(torch.device("cpu"), torch.float32)  # once, for all processes that are forked from this one
+        for ranks in (1, 2):
+            peace, told = folder / f"peace{ranks}", folder / f"peace{ranks}-life"
+            whole_life(config, peace, told, ranks)
+            expected, target = dict(losses_in(told)), tally.kills + kills
+            while tally.kills < target:
+                begun = tally.kills
+                name = folder / f"ranks{ranks}-run{tally.runs}"
+                killed_run(config, name, peace, expected, ranks, target - tally.kills, chance, tally)
+                print(f"{ranks} ranks: run {tally.runs} ended after {tally.kills - begun} kills", flush=True)
+        peace = folder / "peace1"
+        tally.disks = {
+            "full_disk": full_disk(config, folder / "full", peace, tally),
+            "read_only": read_only(config, folder / "barred", peace, tally),
+            "flipped_byte": flipped_byte(config, folder / "flipped", peace, tally, chance),
+        }
+    counts = {name: getattr(tally, name) for name in ("kills", "lost", "identical", "inside_save", "runs", "lives")}
+    print(json.dumps(counts | tally.disks))
+
+
+if __name__ == "__main__":
+    main()
