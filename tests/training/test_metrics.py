@@ -3,14 +3,14 @@
 import cv2
 import numpy as np
 
-from roadcast.training.metrics import JsonLog, Log, read_log
+from roadcast.training.metrics import JsonLog, Log, read_log, write_event
 
 
 def test_a_resumed_log_drops_figures_beyond_its_step_and_keeps_events(tmp_path):
     log = JsonLog(tmp_path / "log.jsonl", 0)
     for step in (1, 2, 3):
         log.log(step, {"loss": 1.0 / step})
-    log.event(3, "anomaly", "the loss is 9 deviations high", action="skip", z=9.0)
+    write_event(tmp_path, 3, "anomaly", "the loss is 9 deviations high", action="skip", z=9.0)
     log.close()
     with open(tmp_path / "log.jsonl", "a") as file:
         file.write('{"step": 4, "lo')
@@ -55,7 +55,8 @@ class Tracker:
 
 def test_a_tracker_that_fails_is_let_go_with_one_line_and_the_rest_are_told_all(tmp_path):
     sound, broken, lines = Tracker(), Tracker(fails=2), []
-    log = Log(JsonLog(tmp_path / "log.jsonl", 0), [broken, sound], lines.append)
+    log = Log(tmp_path, lambda: [broken, sound], lines.append, speaks=True)
+    log.begin(0)
     log.log(1, {"loss": 1.0})
     log.event(1, "stall", "no batch for 5 s")
     log.video(2, "made", np.zeros((2, 16, 16, 3), dtype=np.uint8), 20.0)
@@ -63,5 +64,16 @@ def test_a_tracker_that_fails_is_let_go_with_one_line_and_the_rest_are_told_all(
     log.close()
     assert sound.told == [("log", 1), ("text", 1), ("video", 2), ("log", 2), ("close", None)]
     assert len(broken.told) == 2
-    assert lines == ["Tracker is let go, training goes on: ConnectionError: no route to host"]
+    assert lines == ["no batch for 5 s", "Tracker is let go, training goes on: ConnectionError: no route to host"]
     assert [row["step"] for row in read_log(tmp_path / "log.jsonl")] == [1, 2]
+    assert [event["text"] for event in read_log(tmp_path / "events.jsonl")] == ["no batch for 5 s"]
+
+
+def test_of_several_processes_one_writes(tmp_path):
+    lines = []
+    log = Log(tmp_path / "silent", lambda: [Tracker()], lines.append, speaks=False)
+    log.begin(0)
+    log.log(1, {"loss": 1.0})
+    log.event(1, "stall", "no batch for 5 s")
+    log.close()
+    assert not lines and not (tmp_path / "silent").exists()

@@ -11,8 +11,9 @@ from roadcast.errors import UserError
 def reproduce(run: Path, /, *, out: Path | None = None, device: str = "cpu") -> None:
     """Train a run again from its own record, and compare the loss curves.
 
-    Example:
+    Examples:
       roadcast reproduce runs/mine
+      roadcast reproduce runs/mine --out runs/again --device cuda
 
     The record (record.json) knows the code, the libraries, the machine, the data and the seed; what differs today is told
     first. On the same machine with the same code and libraries the losses are identical, to the last bit.

@@ -44,7 +44,9 @@ def train(
         device: Where to compute: cpu, cuda, cuda:1.
     """
     config = configure(recipe, preset, reel, list(set_))
-    say(f"the world is {run_training(config, out, checked(device))}")
+    world = run_training(config, out, checked(device))
+    if speaks():
+        say(f"the world is {world}")
 
 
 def configure(recipe: Path | None, preset: str | None, reel: Path | None, assignments: list[str]) -> Config:
@@ -67,12 +69,12 @@ def configure(recipe: Path | None, preset: str | None, reel: Path | None, assign
 def run_training(config: Config, out: Path, device: str = "cpu") -> Path:
     """Train with progress on the terminal and the configured trackers beside the log; returns the world's folder.
 
-    Of several processes, which torchrun tells apart by RANK, the first one speaks.
+    Of several processes the first one speaks.
     """
     from roadcast.tracking import build_trackers
     from roadcast.training.run import train as train_world
 
-    if os.environ.get("RANK", "0") != "0":
+    if not speaks():
         return train_world(config, out, report=lambda *_: None, tell=lambda _: None, device=device)
     values = config.to_dict()
     with progress() as show:
@@ -80,3 +82,8 @@ def run_training(config: Config, out: Path, device: str = "cpu") -> Path:
             config, out, report=show, tell=say, device=device,
             trackers=lambda folder: build_trackers(config.compute.trackers, folder, values, say),
         )  # fmt: skip
+
+
+def speaks() -> bool:
+    """Whether this is the first of the processes that torchrun started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import PrefixStore
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.rendezvous import rendezvous
 
 from roadcast.config import ComputeConfig
 from roadcast.errors import UserError
@@ -126,7 +128,7 @@ def join(compute: ComputeConfig, device: str) -> Mesh:
         place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(place)
     if not dist.is_initialized():
-        dist.init_process_group("gloo" if place.type == "cpu" else "cpu:gloo,cuda:nccl")
+        meet("gloo" if place.type == "cpu" else "cpu:gloo,cuda:nccl")
     beside = ranks // pipeline
     data_ranks = beside // context
     shape = (pipeline, beside, 1) if shard == 1 else (pipeline, data_ranks // shard, shard * context)
@@ -140,6 +142,14 @@ def join(compute: ComputeConfig, device: str) -> Mesh:
         along_clip=clips["context"].get_group() if context > 1 else None,
         patient=dist.new_group(backend="gloo", timeout=timedelta(days=1)),
     )  # fmt: skip
+
+
+def meet(backend: str) -> None:
+    """Join the process group, at addresses of this start's own: from torch 2.13 on torchrun keeps one store over its restarts, in
+    which processes would else find the addresses of those that died."""
+    store, rank, ranks = next(rendezvous("env://"))
+    start = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    dist.init_process_group(backend, store=start, rank=rank, world_size=ranks)
 
 
 def leave() -> None:
