@@ -20,7 +20,8 @@ from roadcast.data.loading.latents import LatentReel
 from roadcast.data.reel.store import Reel
 from roadcast.files import write_file
 from roadcast.flow.world import World
-from roadcast.training.run import begin, latents_name, latents_of_reel, train, train_stage
+from roadcast.parallel.mesh import Mesh
+from roadcast.training.run import Run, begin, latents_name, latents_of_reel, train, train_stage
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "base": (),
@@ -34,13 +35,14 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "sink-frame": ("dynamics.sink_frames=1",),
 }
 
+ALONE = Mesh(torch.device("cpu"))
 Drives = tuple[int, int]
 """Recordings, and frames of each."""
 
 
 def prepare(config: Config, out: Path, training: Drives, held_out: Drives) -> None:
     """What all runs share, in `out`: the configuration, drives of the built-in world, one tokenizer, its latents, and the floor."""
-    begin(config, out)
+    begin(config, out, ALONE)
     if not Path(config.data.reel).exists():
         for seed, split, (recordings, frames) in ((0, "train", training), (1, "val", held_out)):
             size = {"height": config.data.height, "width": config.data.width}
@@ -65,9 +67,11 @@ def build(out: Path, variant: str, seed: int) -> World:
 
 def run(out: Path, variant: str, seed: int) -> None:
     """Train and measure one variant from one seed, which also sets the order of its clips and their noise."""
-    world = build(out, variant, seed)
-    reel, stage = Reel(Path(world.config.data.reel)), world.config.train["dynamics"]
-    train_stage(world, f"{variant}-{seed}", stage, [reel], out, tell, lambda folder: [])
+    config = build(out, variant, seed).config
+    reel = Reel(Path(config.data.reel))
+    shared = Run(config, out, [reel], ALONE, torch.float32, tell, print, lambda folder: [])
+    world = train_stage(shared, f"{variant}-{seed}", config.train["dynamics"], lambda: build(out, variant, seed))
+    assert world is not None
     save(result_path(out, variant, seed), measure(world, reel, LatentReel(out / latents_name(0))))
 
 

@@ -13,6 +13,7 @@ EXTRAS = {
     "parquet": ("pyarrow", "tables"),
     "remote": ("fsspec", "stream"),
     "onnx": ("onnxruntime", "onnx"),
+    "fp8": ("torchao", "fp8"),
 }
 """By module of `roadcast.extras`: the package it needs, and the extra of roadcast that installs it."""
 

@@ -41,8 +41,8 @@ def test_hooks_are_told_what_happens_and_can_log(tmp_path):
 
 def test_options_are_the_recipes(tmp_path):
     assert Hooks({"tests_note": {"every": 5.0}}, tmp_path, "", print).hooks[0].options == {"every": 5.0}
-    with pytest.raises(UserError, match="hook 'tests_note' has no option 'evry'; it has every"):
-        Hooks({"tests_note": {"evry": 5.0}}, tmp_path, "", print)
+    with pytest.raises(UserError, match="hook 'tests_note' has no option 'often'; it has every"):
+        Hooks({"tests_note": {"often": 5.0}}, tmp_path, "", print)
 
 
 def test_an_unknown_hook_is_named(tmp_path):
