@@ -173,7 +173,7 @@ class GuardConfig:
 class ComputeConfig:
     """How a step is computed, which may change whenever a run goes on: beyond rounding, the result is the same.
 
-    precision    auto: measured on this machine when the run begins; float32, bfloat16, float16 (with dynamic loss scaling), or
+    precision    auto: float32 on a CPU, on a GPU measured when the run begins; float32, bfloat16, float16 (with dynamic loss scaling), or
                  fp8 (extras/fp8.py)
     compile      every block of the networks by torch.compile
     shard        processes that share one copy of weights, gradients and moments between them (FSDP2); what remains of the

@@ -8,6 +8,7 @@ from roadcast.parallel.precision import (
     FEED_FORWARD,
     GLANCE,
     best_seconds,
+    dtype_for,
     fastest_precision,
     measure_bandwidth,
     measure_matmul,
@@ -90,3 +91,10 @@ def test_the_first_run_is_left_out_and_slow_work_is_done_once():
     assert 0.001 <= best_seconds(work, "cpu", budget=0.03) < 0.02
     runs.clear()
     assert best_seconds(work, "cpu", budget=0.01) >= 0.02 and len(runs) == 1
+
+
+def test_training_on_a_cpu_is_in_float32_and_elsewhere_as_measured(machine, monkeypatch):
+    monkeypatch.setattr(precision, "product_error", lambda device, dtype: 0.001)
+    machine(float32=4, bfloat16=1, float16=2)
+    assert dtype_for("auto", "cpu") == F32 and dtype_for("auto", "cuda") == BF16
+    assert dtype_for("float16", "cpu") == F16 and dtype_for("fp8", "cuda") == BF16

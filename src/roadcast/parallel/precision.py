@@ -18,7 +18,7 @@ Device = torch.device | str
 
 FORMATS = (torch.float32, torch.bfloat16, torch.float16)  # by range, the widest first
 FEED_FORWARD = (144, 512, 2752)  # tokens, width, inner width: the dynamics of "small" on one frame
-GLANCE = (16, 64, 64)  # a product to judge by whether a larger one is worth its time
+GLANCE = (64, 256, 256)  # a product to judge by whether a larger one is worth its time; of a smaller one, what is timed is the call
 HOPELESS = 2.0  # times slower at a glance
 GAIN = 1.1  # times faster that pays for a narrower format
 LARGEST_ERROR = 0.01
@@ -30,9 +30,12 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 def dtype_for(precision: str, device: Device) -> torch.dtype:
     """The format that products are computed in under compute.precision; around eight-bit layers it is bfloat16.
 
-    "auto" is measured, by each process for itself: where there are several, let all take what the first one found.
+    "auto" is float32 on a CPU: where its units for bfloat16 make a product fast, what casting costs around it eats the gain (LOG.md).
+    On a GPU it is measured, by each process for itself: where there are several, let all take what the first one found.
     """
-    return fastest_precision(device) if precision == "auto" else DTYPES[precision]
+    if precision == "auto":
+        return torch.float32 if torch.device(device).type == "cpu" else fastest_precision(device)
+    return DTYPES[precision]
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
