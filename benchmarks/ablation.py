@@ -1,6 +1,7 @@
 """What each part of the dynamics buys: variants of one recipe, trained alike from several seeds, measured on drives never seen.
 
     python benchmarks/ablation.py OUT [--recipe recipes/demo.toml] [--steps 300] [--seeds 3] [--jobs 2] [--finished]
+                                      [--variants base predict-v ...]
     python benchmarks/ablation.py OUT --quick
 
 The variants are `ablation_run.VARIANTS`, the scores `ablation_report.METRICS`. All share reel, tokenizer, latents, number of steps
@@ -72,13 +73,14 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=Path(__file__).parents[1] / "recipes/demo.toml")
     parser.add_argument("--steps", type=int, default=300, help="of the dynamics, for every run")
     parser.add_argument("--seeds", type=int, choices=(2, 3, 4, 5), default=3)
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="VARIANT")
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
     parser.add_argument("--finished", action="store_true", help="train nothing more")
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    variants, seeds, steps = list(VARIANTS), given.seeds, given.steps
+    variants, seeds, steps = given.variants, given.seeds, given.steps
     if given.quick:
         variants, seeds, steps = ["base", "predict-v"], 1, 4
     config = configuration(given.recipe, given.out, steps, given.quick)

@@ -1,6 +1,6 @@
 """What a save takes of host memory and of time: a state of one gigabyte on the CPU, in the foreground and in the background.
 
-    python benchmarks/checkpoint_memory.py FOLDER [--megabytes 1024]
+    python benchmarks/checkpoint_memory.py FOLDER [--megabytes 1024] [--quick]
 
 For each way, in a process of its own: the peak of resident memory during the save over the state's size (the state itself is in host
 memory too, as it is not where a GPU trains), the seconds that training stands still, and the seconds until all is durable.

@@ -5,13 +5,13 @@
 A small run is trained in peace, and its losses kept. Then it is trained in lives that end by SIGKILL after a random time, all of its
 processes or one of them first; every other life writes its states in the background. Before each kill the file `latest` is read:
 the step it names is acknowledged, and the next life must go on from there or later. Every loss of every life, and in the end the
-weights, are held against those of the run in peace, bit for bit. Then, on one process: a disk that is full, a disk that can only be
-read (both a small tmpfs, where one may be mounted), and one flipped byte in a shard; each time the state before must load, the
-trouble must be named, and the run must end with the same weights. The last line is one JSON object:
+weights, are held against those of the run in peace, bit for bit. Then, on one process: a disk that is full (a small tmpfs, where one
+may be mounted), a folder that can only be read, and one flipped byte in a shard; each time the trouble must be named, the state
+before must load, and the run must end with the same weights. The last line is one JSON object:
 
 kills, lost, identical   how often was killed, acknowledged steps that were gone, whether all losses and weights were the same
 inside_save              kills that left a half-written state
-full_disk, read_only, flipped_byte   whether each went as it must; null where a tmpfs may not be mounted
+full_disk, read_only, flipped_byte   whether each went as it must; null where no tmpfs may be mounted
 """
 
 import argparse
@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,6 +42,7 @@ from roadcast.training.run import train
 
 STEPS = 40
 LONGEST_LIFE = 1.5  # s, after the processes have begun to train
+NOBODY = 65534  # the user without rights, on Linux
 Losses = dict[tuple[str, int], float]
 
 
@@ -234,66 +235,70 @@ def tmpfs(folder: Path, size: str) -> Iterator[bool]:
             subprocess.run(["umount", str(folder)], check=True)
 
 
-def remount(folder: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+def trouble(config: Config, folder: Path, meanwhile: Callable[[], object] = lambda: None) -> str:
+    """Train, without a superuser's rights, in a new process that does `meanwhile` in the middle of the second stage; what the
+    `UserError` said that ended it, empty where there was none."""
+    said = folder.with_name(f"{folder.name}-said")
 
+    def report(stage: str, done: int, *_: object) -> None:
+        if (stage, done) == ("dynamics", STEPS // 2):
+            meanwhile()
 
-def trouble(config: Config, folder: Path) -> str:
-    """Train until a `UserError`, and what it says; empty where there was none."""
-    try:
-        train(config, folder, report=lambda *_: None, tell=lambda text: None)
-    except UserError as error:
-        return str(error)
-    return ""
+    folder.mkdir(parents=True, exist_ok=True)
+    said.write_text("")
+    if os.geteuid() == 0:
+        for path in (folder, said):
+            os.chown(path, NOBODY, NOBODY)
+    if (process := os.fork()) == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+            train(config, folder, report=report, tell=lambda text: None)
+        except UserError as error:
+            said.write_text(str(error))
+        except BaseException as error:
+            said.write_text(f"{type(error).__name__}: {error}")
+        finally:
+            os._exit(0)
+    os.waitpid(process, 0)
+    return said.read_text()
 
 
 def full_disk(config: Config, folder: Path, peace: Path, tally: Tally) -> bool | None:
-    """A disk that fills up in the middle of the second stage is named; with room made, the run ends as it must."""
+    """A disk that fills up in the middle of the second stage; with room made, the run must end as it would have."""
     with tmpfs(folder, "64m") as mounted:
         if not mounted:
             return None
-        first = override(config, [f"train.dynamics.steps={STEPS}"])
+        os.chmod(folder, 0o777)
+        ballast = folder / "ballast"
 
-        def stop(stage: str, done: int, *_: object) -> None:
-            if (stage, done) == ("dynamics", STEPS // 2):
-                used = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-                (folder / "ballast").write_bytes(bytes(64 * 2**20 - used - 200_000))
+        def fill() -> None:
+            room = os.statvfs(folder)
+            ballast.write_bytes(bytes(room.f_bavail * room.f_frsize - 200_000))
 
-        said = ""
-        try:
-            train(first, folder / "run", report=stop, tell=lambda text: None)
-        except UserError as error:
-            said = str(error)
-        (folder / "ballast").unlink(missing_ok=True)
-        before = acknowledged(folder / "run")
-        again = trouble(config, folder / "run")
-        print(f"full disk: {said!r}, after {before}; then {again or 'to the end'}")
-        named = "No space left on device" in said and "make room" in said
-        return named and not again and tally.hold_weights(folder / "run", peace, "full disk")
+        said = trouble(config, folder / "run", fill)
+        ballast.unlink(missing_ok=True)
+        return ended_well(
+            "full disk", said, ("No space left on device", "make room"), config, folder / "run", peace, tally
+        )
 
 
-def read_only(config: Config, folder: Path, peace: Path, tally: Tally) -> bool | None:
-    """A disk that can only be read, from the middle of the second stage on."""
-    with tmpfs(folder, "256m") as mounted:
-        if not mounted:
-            return None
+def read_only(config: Config, folder: Path, peace: Path, tally: Tally) -> bool:
+    """A folder that can only be read, from the middle of the second stage on."""
+    states = folder / "dynamics" / "state"
+    said = trouble(config, folder, lambda: states.chmod(0o555))
+    states.chmod(0o755)
+    return ended_well("read-only", said, ("Permission denied", "access"), config, folder, peace, tally)
 
-        def bar(stage: str, done: int, *_: object) -> None:
-            if (stage, done) == ("dynamics", STEPS // 2):
-                subprocess.run(["mount", "-o", "remount,ro", "-f", str(folder)], capture_output=True)
-                subprocess.run(["mount", "-o", "bind,remount,ro", str(folder)], capture_output=True)
 
-        subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
-        said = ""
-        try:
-            train(config, folder / "run", report=bar, tell=lambda text: None)
-        except UserError as error:
-            said = str(error)
-        subprocess.run(["umount", str(folder)], check=True)
-        again = trouble(config, folder / "run")
-        print(f"read-only: {said!r}; then {again or 'to the end'}")
-        named = "Read-only file system" in said and "access" in said
-        return named and not again and tally.hold_weights(folder / "run", peace, "read-only disk")
+def ended_well(
+    what: str, said: str, words: tuple[str, ...], config: Config, folder: Path, peace: Path, tally: Tally
+) -> bool:
+    """Whether the trouble was named, and the run then went on to the same end."""
+    last, again = acknowledged(folder), trouble(config, folder)
+    print(f"{what}: {said!r}, after {last}; then {again or 'to the end'}")
+    return all(word in said for word in words) and not again and tally.hold_weights(folder, peace, what)
 
 
 def flipped_byte(config: Config, folder: Path, peace: Path, tally: Tally, chance: random.Random) -> bool:
@@ -328,6 +333,7 @@ def main() -> None:
     chance, tally = random.Random(given.seed), Tally()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        folder.chmod(0o755)
         ingest("toyroad:recordings=4,frames=40,seed=3,height=32,width=64", folder / "reel", height=32, width=64)
         config = small(folder / "reel")
         measured_rate(torch.device("cpu"), torch.float32)  # once, for all processes that are forked from this one
