@@ -6,7 +6,7 @@ A small run is trained in peace, and its losses kept. Then it is trained in live
 processes or one of them first; every other life writes its states in the background. Before each kill the file `latest` is read:
 the step it names is acknowledged, and the next life must go on from there or later. Every loss of every life, and in the end the
 weights, are held against those of the run in peace, bit for bit. Then, on one process: a disk that is full (a small tmpfs, where one
-may be mounted), a folder that can only be read, and one flipped byte in a shard; each time the trouble must be named, the state
+may be mounted), a folder that can only be read (another), and one flipped byte in a shard; each time the trouble must be named, the state
 before must load, and the run must end with the same weights. The last line is one JSON object:
 
 kills, lost, identical   how often was killed, acknowledged steps that were gone, whether all losses and weights were the same
@@ -42,7 +42,6 @@ from roadcast.training.run import train
 
 STEPS = 40
 LONGEST_LIFE = 1.5  # s, after the processes have begun to train
-NOBODY = 65534  # the user without rights, on Linux
 Losses = dict[tuple[str, int], float]
 
 
@@ -236,24 +235,16 @@ def tmpfs(folder: Path, size: str) -> Iterator[bool]:
 
 
 def trouble(config: Config, folder: Path, meanwhile: Callable[[], object] = lambda: None) -> str:
-    """Train, without a superuser's rights, in a new process that does `meanwhile` in the middle of the second stage; what the
-    `UserError` said that ended it, empty where there was none."""
+    """Train in a new process that does `meanwhile` in the middle of the second stage; what it ended by, empty for a good end."""
     said = folder.with_name(f"{folder.name}-said")
 
     def report(stage: str, done: int, *_: object) -> None:
         if (stage, done) == ("dynamics", STEPS // 2):
             meanwhile()
 
-    folder.mkdir(parents=True, exist_ok=True)
     said.write_text("")
-    if os.geteuid() == 0:
-        for path in (folder, said):
-            os.chown(path, NOBODY, NOBODY)
     if (process := os.fork()) == 0:
         try:
-            if os.geteuid() == 0:
-                os.setgid(NOBODY)
-                os.setuid(NOBODY)
             train(config, folder, report=report, tell=lambda text: None)
         except UserError as error:
             said.write_text(str(error))
@@ -270,7 +261,6 @@ def full_disk(config: Config, folder: Path, peace: Path, tally: Tally) -> bool |
     with tmpfs(folder, "64m") as mounted:
         if not mounted:
             return None
-        os.chmod(folder, 0o777)
         ballast = folder / "ballast"
 
         def fill() -> None:
@@ -284,12 +274,16 @@ def full_disk(config: Config, folder: Path, peace: Path, tally: Tally) -> bool |
         )
 
 
-def read_only(config: Config, folder: Path, peace: Path, tally: Tally) -> bool:
-    """A folder that can only be read, from the middle of the second stage on."""
+def read_only(config: Config, folder: Path, peace: Path, tally: Tally) -> bool | None:
+    """A folder of states that can only be read, from the middle of the second stage on."""
     states = folder / "dynamics" / "state"
-    said = trouble(config, folder, lambda: states.chmod(0o555))
-    states.chmod(0o755)
-    return ended_well("read-only", said, ("Permission denied", "access"), config, folder, peace, tally)
+    remount = ["mount", "-o", "remount,{}", str(states)]
+    with tmpfs(states, "64m") as mounted:
+        if not mounted:
+            return None
+        said = trouble(config, folder, lambda: subprocess.run([x.format("ro") for x in remount], check=True))
+        subprocess.run([x.format("rw") for x in remount], check=True)
+        return ended_well("read-only", said, ("Read-only file system", "access"), config, folder, peace, tally)
 
 
 def ended_well(
@@ -333,7 +327,6 @@ def main() -> None:
     chance, tally = random.Random(given.seed), Tally()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        folder.chmod(0o755)
         ingest("toyroad:recordings=4,frames=40,seed=3,height=32,width=64", folder / "reel", height=32, width=64)
         config = small(folder / "reel")
         measured_rate(torch.device("cpu"), torch.float32)  # once, for all processes that are forked from this one
