@@ -3,10 +3,12 @@
     python benchmarks/checkpoint_memory.py FOLDER [--megabytes 1024] [--quick]
 
 For each way, in a process of its own: the peak of resident memory during the save over the state's size (the state itself is in host
-memory too, as it is not where a GPU trains), the seconds that training stands still, and the seconds until all is durable.
+memory too, as it is not where a GPU trains), the seconds that training stands still, and the seconds until all is durable. The
+last line is one JSON object.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from roadcast.files import remove
 from roadcast.training.checkpoints import Checkpoints
 
 TENSORS = 64
+WAYS = ("foreground", "background")
 
 
 def resident(field: str) -> int:
@@ -26,8 +29,8 @@ def resident(field: str) -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
-def measure(folder: Path, megabytes: int, background: bool) -> str:
-    """One save, as a row of the table."""
+def measure(folder: Path, megabytes: int, background: bool) -> dict[str, float]:
+    """One save."""
     torch.set_num_threads(1)
     checkpoints = Checkpoints(folder / "state", keep=1, background=background, report=print)
     checkpoints.save(0, {"model": {"w": torch.zeros(8)}}, {})  # what is loaded at the first save is not counted
@@ -40,25 +43,36 @@ def measure(folder: Path, megabytes: int, background: bool) -> str:
     stood = time.perf_counter() - started
     checkpoints.wait()
     durable = time.perf_counter() - started
-    extra = resident("VmHWM") - before
-    way = "background" if background else "foreground"
-    return f"| {way} | {size / 2**20:.0f} | {1 + extra / size:.3f} | {stood:.2f} | {durable:.2f} |"
+    return {
+        "state_mb": size / 2**20,
+        "peak_over_state": 1 + (resident("VmHWM") - before) / size,
+        "stands_still_s": stood,
+        "durable_s": durable,
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="on the disk to be written to")
     parser.add_argument("--megabytes", type=int, default=1024)
-    parser.add_argument("--way", choices=("foreground", "background"), help="measure one, in this process")
-    options = parser.parse_args()
-    if options.way:
-        print(measure(options.folder, options.megabytes, options.way == "background"))
+    parser.add_argument("--quick", action="store_true", help="256 megabytes")
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)  # measure one, in this process
+    given = parser.parse_args()
+    megabytes = 256 if given.quick else given.megabytes
+    if given.way:
+        print(json.dumps(measure(given.folder, megabytes, given.way == "background")))
         return
     print("| save | state, MB | peak / state | stands still, s | durable, s |\n|---|---|---|---|---|", flush=True)
-    for way in ("foreground", "background"):
-        command = [sys.executable, __file__, str(options.folder), "--megabytes", str(options.megabytes), "--way", way]
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-        remove(options.folder / "state")
+    figures = {}
+    for way in WAYS:
+        command = [sys.executable, __file__, str(given.folder), "--megabytes", str(megabytes), "--way", way]
+        row = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
+        remove(given.folder / "state")
+        print(
+            f"| {way} | {row['state_mb']:.0f} | {row['peak_over_state']:.3f} | {row['stands_still_s']:.2f} | {row['durable_s']:.2f} |"
+        )
+        figures |= {f"{way}_{name}": round(value, 3) for name, value in row.items()}
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":
