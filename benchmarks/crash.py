@@ -16,6 +16,7 @@ full_disk, read_only, flipped_byte   whether each went as it must; null where no
 
 import argparse
 import json
+import math
 import os
 import random
 import signal
@@ -40,12 +41,11 @@ from roadcast.training.flops import measured_rate
 from roadcast.training.metrics import read_log
 from roadcast.training.run import train
 
-STEPS = 40
 LONGEST_LIFE = 1.5  # s, after the processes have begun to train
 Losses = dict[tuple[str, int], float]
 
 
-def small(reel: Path) -> Config:
+def small(reel: Path, steps: int) -> Config:
     """Two stages of a world that learns next to nothing, fast, and saves after every step."""
     changes = [
         f"data.reel={reel}", "data.height=32", "data.width=64", "tokenizer.widths=[8, 16, 16]", "tokenizer.decoder_widths=[]",
@@ -54,11 +54,16 @@ def small(reel: Path) -> Config:
     ]  # fmt: skip
     for stage in ("tokenizer", "dynamics"):
         settings = dict(
-            steps=STEPS, batch=2, accumulate=2, clip_frames=4, save_every=1, log_every=1, evaluate_every=STEPS, warmup=2
+            steps=steps, batch=2, accumulate=2, clip_frames=4, save_every=1, log_every=1, evaluate_every=steps, warmup=2
         )
         changes += [f"train.{stage}.{name}={value}" for name, value in settings.items()]
         changes += [f"train.{stage}.curriculum=[]"]
     return override(preset_config("tiny"), changes)
+
+
+def middle(config: Config) -> tuple[str, int]:
+    """The middle of the second stage."""
+    return "dynamics", config.train["dynamics"].steps // 2
 
 
 # --- lives ---
@@ -76,44 +81,53 @@ def live(config: Config, folder: Path, told: Path, rank: int, ranks: int, port: 
     train(config, folder, report=report, tell=lambda text: None)
 
 
-def begin_life(config: Config, folder: Path, told: Path, ranks: int) -> list[int]:
-    """Fork the processes of one life; their numbers. Nothing but the kill ends them before their time."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = []
-    for rank in range(ranks):
-        if (process := os.fork()) == 0:
-            code = 1
-            try:
-                live(config, folder, told, rank, ranks, port)
-                code = 0
-            except UserError as error:
-                print(f"rank {rank}: {error}", file=sys.stderr)
-            finally:
-                os._exit(code)
-        processes.append(process)
-    return processes
+class Life:
+    """The processes of one life, forked from this one."""
 
+    def __init__(self, config: Config, folder: Path, told: Path, ranks: int):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.told = told
+        self.codes: dict[int, int | None] = {}
+        for rank in range(ranks):
+            if (process := os.fork()) == 0:
+                code = 1
+                try:
+                    live(config, folder, told, rank, ranks, port)
+                    code = 0
+                except UserError as error:
+                    print(f"rank {rank}: {error}", file=sys.stderr)
+                finally:
+                    os._exit(code)
+            self.codes[process] = None
 
-def wait_for(processes: list[int], seconds: float | None = None) -> list[int | None]:
-    """The exit codes, negative for signals, of processes that end within `seconds`; None for those that live on."""
-    codes: dict[int, int] = {}
-    deadline = None if seconds is None else time.monotonic() + seconds
-    while len(codes) < len(processes):
-        for process in processes:
-            if process not in codes and (found := os.waitpid(process, os.WNOHANG))[0]:
-                codes[process] = os.waitstatus_to_exitcode(found[1])
-        if deadline is not None and time.monotonic() > deadline:
-            break
-        time.sleep(0.002)
-    return [codes.get(process) for process in processes]
+    def over(self) -> bool:
+        """Whether all processes have ended."""
+        for process, code in self.codes.items():
+            if code is None and (found := os.waitpid(process, os.WNOHANG))[0]:
+                self.codes[process] = os.waitstatus_to_exitcode(found[1])
+        return None not in self.codes.values()
+
+    def wait(self, seconds: float = math.inf, until: Callable[[], object] = lambda: False) -> None:
+        """Until all have ended, or the time is over, or `until`."""
+        ends = time.monotonic() + seconds
+        while not self.over() and time.monotonic() < ends and not until():
+            time.sleep(0.002)
+
+    def kill(self, chance: random.Random) -> None:
+        """SIGKILL to those that live, in a random order."""
+        for process in chance.sample(list(self.codes), len(self.codes)):
+            if self.codes[process] is None:
+                os.kill(process, signal.SIGKILL)
+        self.wait()
 
 
 def whole_life(config: Config, folder: Path, told: Path, ranks: int) -> None:
     """A life to its natural end."""
-    codes = wait_for(begin_life(config, folder, told, ranks))
-    assert codes == [0] * ranks, f"a life in peace ended with {codes}"
+    life = Life(config, folder, told, ranks)
+    life.wait()
+    assert set(life.codes.values()) == {0}, f"a life in peace ended with {life.codes}"
 
 
 def losses_in(told: Path) -> list[tuple[tuple[str, int], float]]:
@@ -144,8 +158,15 @@ class Tally:
         self.identical = True
         self.disks: dict[str, bool | None] = {}
 
-    def hold(self, told: list[tuple[tuple[str, int], float]], expected: Losses, what: str) -> None:
-        """Hold the losses of a life against those of the run in peace."""
+    def hold(
+        self, told: list[tuple[tuple[str, int], float]], before: tuple[str, int] | None, expected: Losses, what: str
+    ) -> None:
+        """Hold what a life told against the run in peace, and its first step against the one acknowledged before it."""
+        if told and before is not None and told[0][0][0] == before[0]:
+            gone = before[1] + 1 - told[0][0][1]
+            if gone > 0:
+                print(f"{what}: goes on at {told[0][0]}, though {before} was acknowledged")
+            self.lost += max(0, gone)
         for place, loss in told:
             if expected[place] != loss:
                 self.identical = False
@@ -166,57 +187,30 @@ def killed_run(
     config: Config, folder: Path, peace: Path, expected: Losses, ranks: int, kills: int, chance: random.Random, tally: Tally
 ) -> None:  # fmt: skip
     """One run from its beginning to its end, killed at most `kills` times."""
-    before, done, life = None, False, 0
-    while not done:
-        told = folder.with_name(f"{folder.name}-life{life}")
-        way = override(config, [f"compute.save_async={('yes', 'no')[life % 2]}"])
-        processes, life = begin_life(way, folder, told, ranks), life + 1
+    before, number = None, 0
+    while True:
+        told = folder.with_name(f"{folder.name}-life{number}")
+        way = override(config, [f"compute.save_async={('yes', 'no')[number % 2]}"])
+        life, number = Life(way, folder, told, ranks), number + 1
         tally.lives += 1
         if kills > 0:
-            begun = time.monotonic()  # the life's time counts from its first step on, or it would never take one
-            while (
-                not losses_in(told) and time.monotonic() - begun < 60 and any(c is None for c in wait_for(processes, 0))
-            ):
-                time.sleep(0.01)
-            codes = wait_for(processes, chance.uniform(0, LONGEST_LIFE))
+            life.wait(60, lambda: losses_in(told))  # its time counts from its first step on, or it would never take one
+            life.wait(chance.uniform(0, LONGEST_LIFE))
         else:
-            codes = wait_for(processes)
-        if None in codes:
-            last = acknowledged(folder)
-            chance.shuffle(processes)
-            for process, code in zip(processes, codes):
-                if code is None or ranks > 1:
-                    try:
-                        os.kill(process, signal.SIGKILL)
-                    except ProcessLookupError:
-                        continue
-            wait_for_rest(processes)
+            life.wait()
+        ended, last = life.over(), acknowledged(folder)
+        if not ended:
+            life.kill(chance)
             tally.kills, kills = tally.kills + 1, kills - 1
             tally.inside_save += any(partials(state) for state in folder.glob("*/state"))
-        else:
-            last, done = None, True
-            assert set(codes) == {0}, f"a life ended by itself with {codes}"
-        steps = losses_in(told)
-        if before is not None and steps and steps[0][0][0] == before[0] and steps[0][0][1] > before[1] + 1:
-            print(f"life {life}: goes on at {steps[0][0]}, after {before}?")
-            tally.identical = False
-        if before is not None and steps and steps[0][0][0] == before[0] and steps[0][0][1] <= before[1]:
-            tally.lost += before[1] + 1 - steps[0][0][1]
-            print(f"life {life}: goes on at {steps[0][0]}, though {before} was acknowledged")
-        tally.hold(steps, expected, f"{ranks} ranks, life {life}")
-        before = last if last is not None else before
+        tally.hold(losses_in(told), before, expected, f"{ranks} ranks, life {number}")
         told.unlink(missing_ok=True)
+        before = last
+        if ended:
+            break
+    assert set(life.codes.values()) == {0}, f"a life ended by itself with {life.codes}"
     tally.runs += 1
     tally.hold_weights(folder, peace, f"{ranks} ranks, run {tally.runs}")
-
-
-def wait_for_rest(processes: list[int]) -> None:
-    """Until all of them are gone."""
-    for process in processes:
-        try:
-            os.waitpid(process, 0)
-        except ChildProcessError:
-            continue
 
 
 # --- disks ---
@@ -239,7 +233,7 @@ def trouble(config: Config, folder: Path, meanwhile: Callable[[], object] = lamb
     said = folder.with_name(f"{folder.name}-said")
 
     def report(stage: str, done: int, *_: object) -> None:
-        if (stage, done) == ("dynamics", STEPS // 2):
+        if (stage, done) == middle(config):
             meanwhile()
 
     said.write_text("")
@@ -298,11 +292,9 @@ def ended_well(
 def flipped_byte(config: Config, folder: Path, peace: Path, tally: Tally, chance: random.Random) -> bool:
     """One byte of the newest state's shard is another one: the state before it loads, and the shard is named."""
     told = folder.with_name("flipped-life")
-    process = begin_life(config, folder, told, 1)
-    while ("dynamics", STEPS // 2) not in dict(losses_in(told)):
-        time.sleep(0.01)
-    os.kill(process[0], signal.SIGKILL)
-    wait_for_rest(process)
+    life = Life(config, folder, told, 1)
+    life.wait(until=lambda: middle(config) in dict(losses_in(told)))
+    life.kill(chance)
     shard = max((folder / "dynamics" / "state").glob("step-*/__0_0.distcp"))
     data = bytearray(shard.read_bytes())
     data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
@@ -311,7 +303,7 @@ def flipped_byte(config: Config, folder: Path, peace: Path, tally: Tally, chance
     events = [
         event["text"] for event in read_log(folder / "dynamics" / "events.jsonl") if event["kind"] == "checkpoint"
     ]
-    print(f"flipped byte: {events}")
+    print(f"flipped byte: {events}; then {again or 'to the end'}")
     named = any(str(shard) in text and "damaged" in text for text in events)
     return named and not again and tally.hold_weights(folder, peace, "flipped byte")
 
@@ -320,15 +312,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=200, help="on one process, and as many on two")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="four kills each")
+    parser.add_argument("--quick", action="store_true", help="three kills each, of a shorter run")
     given = parser.parse_args()
-    kills = 4 if given.quick else given.kills
+    kills, steps = (3, 12) if given.quick else (given.kills, 40)
     torch.set_num_threads(1)
     chance, tally = random.Random(given.seed), Tally()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         ingest("toyroad:recordings=4,frames=40,seed=3,height=32,width=64", folder / "reel", height=32, width=64)
-        config = small(folder / "reel")
+        config = small(folder / "reel", steps)
         measured_rate(torch.device("cpu"), torch.float32)  # once, for all processes that are forked from this one
         for ranks in (1, 2):
             peace, told = folder / f"peace{ranks}", folder / f"peace{ranks}-life"

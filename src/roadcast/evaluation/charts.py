@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 WIDTH, HEIGHT = 460, 250
-LEFT, RIGHT, TOP, BOTTOM = 50, 10, 10, 40
+LEFT, RIGHT, TOP, BOTTOM = 56, 16, 10, 40
 
 
 @dataclass(frozen=True)

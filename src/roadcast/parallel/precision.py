@@ -18,7 +18,11 @@ Device = torch.device | str
 
 FORMATS = (torch.float32, torch.bfloat16, torch.float16)  # by range, the widest first
 FEED_FORWARD = (144, 512, 2752)  # tokens, width, inner width: the dynamics of "small" on one frame
-GLANCE = (64, 256, 256)  # a product to judge by whether a larger one is worth its time; of a smaller one, what is timed is the call
+GLANCE = (
+    64,
+    256,
+    256,
+)  # a product to judge by whether a larger one is worth its time; of a smaller one, what is timed is the call
 HOPELESS = 2.0  # times slower at a glance
 GAIN = 1.1  # times faster that pays for a narrower format
 LARGEST_ERROR = 0.01

@@ -19,9 +19,9 @@ from roadcast.training.record import read_record
 NAME = "report.html"
 MOST_POINTS = 400
 SPEED = {
-    "samples_per_s": ("samples/s", "{:.3g}"),
-    "frames_per_s": ("frames/s", "{:.3g}"),
-    "tokens_per_s": ("tokens/s", "{:.3g}"),
+    "samples_per_s": ("samples/s", "{:,.4g}"),
+    "frames_per_s": ("frames/s", "{:,.0f}"),
+    "tokens_per_s": ("tokens/s", "{:,.0f}"),
     "mfu": ("MFU", "{:.1%}"),
     "step_p50": ("step, median", "{:.3g} s"),
     "step_p99": ("99th percentile", "{:.3g} s"),
@@ -76,8 +76,8 @@ def _facts(record: dict[str, Any]) -> str:
 def _stage(folder: Path) -> str:
     rows = read_log(folder / "log.jsonl")
     charts = [
-        _chart(rows, {"loss": "model", "val_loss": "real"}, "loss", faint=True),
-        _chart(rows, {"grad_norm": "model"}, "gradient norm", faint=True),
+        _chart(rows, {"loss": "model", "val_loss": "real"}, "loss", noisy=True),
+        _chart(rows, {"grad_norm": "model"}, "gradient norm", noisy=True),
         _chart(rows, {"lr": "model"}, "learning rate"),
         _chart(rows, {"samples_per_s": "model"}, "samples a second"),
     ]
@@ -107,8 +107,8 @@ def _tiles(rows: list[dict[str, Any]]) -> str:
     return f'<div class="tiles">{tiles}</div>'
 
 
-def _chart(rows: list[dict[str, Any]], styles: dict[str, str], label: str, faint: bool = False) -> str:
-    """Curves of some figures over the steps; a logarithmic axis where values span more than a factor of five."""
+def _chart(rows: list[dict[str, Any]], styles: dict[str, str], label: str, noisy: bool = False) -> str:
+    """Curves of some figures over the steps; noisy ones are smoothed, on a logarithmic axis where they span more than a factor of five."""
     curves = {}
     for key in styles:
         points = [(row["step"], row[key]) for row in rows if math.isfinite(row.get(key, math.nan))]
@@ -117,11 +117,11 @@ def _chart(rows: list[dict[str, Any]], styles: dict[str, str], label: str, faint
     if not curves:
         return ""
     every = [y for _, y in curves.values()]
-    log_y = min(y.min() for y in every) > 0 and max(y.max() for y in every) > 5 * min(y.min() for y in every)
+    log_y = noisy and min(y.min() for y in every) > 0 and max(y.max() for y in every) > 5 * min(y.min() for y in every)
     lines = []
     for key, (x, y) in curves.items():
         thin = slice(None, None, -(-len(x) // MOST_POINTS))
-        if faint and len(x) > 50:
+        if noisy and len(x) > 50:
             lines.append(Series("faint", x[thin].tolist(), y[thin].tolist()))
             y = smooth(y)
         lines.append(Series(styles[key], x[thin].tolist(), y[thin].tolist()))
