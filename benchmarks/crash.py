@@ -194,7 +194,9 @@ def killed_run(
         life, number = Life(way, folder, told, ranks), number + 1
         tally.lives += 1
         if kills > 0:
-            life.wait(60, lambda: losses_in(told))  # its time counts from its first step on, or it would never take one
+            life.wait(
+                60, lambda told=told: losses_in(told)
+            )  # its time counts from its first step on, or it would never take one
             life.wait(chance.uniform(0, LONGEST_LIFE))
         else:
             life.wait()

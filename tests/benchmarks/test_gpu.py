@@ -49,7 +49,9 @@ def test_training_is_timed_in_every_mode_and_an_error_is_a_row(parts):
 
 def test_the_loop_itself_is_timed(parts):
     (row,) = parts["loop"]
-    assert row["samples_per_s"] > 0 and 0 < row["mfu"] < 1 and 0 < row["floor_fraction"] < 1 and 0 <= row["data_wait"] < 1
+    assert (
+        row["samples_per_s"] > 0 and 0 < row["mfu"] < 1 and 0 < row["floor_fraction"] < 1 and 0 <= row["data_wait"] < 1
+    )
 
 
 def test_what_must_be_alike_is_checked_and_found_alike(parts):

@@ -68,6 +68,49 @@ def test_resume_after_sigkill_is_bit_identical(toy_reel, tmp_path):
         assert [row.get("loss") for row in whole] == [row.get("loss") for row in cut]
 
 
+class CutError(Exception):
+    """Ends a run in the middle of a step."""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["train.dynamics.optimizer=muon", "train.dynamics.schedule=wsd"],
+        ["compute.offload=true", "compute.save_async=yes"],
+        ["train.dynamics.losses={acceleration = 0.1}", "train.tokenizer.losses={spectrum = 0.1}"],
+        ["compute.precision=float16", "train.dynamics.remat=selective"],
+    ],
+    ids=lambda settings: settings[0].rpartition(".")[2],
+)
+def test_whatever_is_set_a_run_that_was_cut_ends_with_the_same_weights(toy_reel, tmp_path, settings):
+    """And the setting does something: the weights are not those of a run without it, but for the moments, which are only elsewhere."""
+
+    def cut(stage, done, *_):
+        if (stage, done) == ("dynamics", 3):
+            raise CutError
+
+    config = config_for(toy_reel, "train.tokenizer.steps=2", "train.dynamics.clip_frames=4", *settings)
+    whole = train(config, tmp_path / "whole", report=silent, tell=silent)
+    with pytest.raises(CutError):
+        train(config, tmp_path / "cut", report=cut, tell=silent)
+    assert same_weights(whole, train(config, tmp_path / "cut", report=silent, tell=silent))
+    plain = config_for(toy_reel, "train.tokenizer.steps=2", "train.dynamics.clip_frames=4")
+    alike = same_weights(whole, train(plain, tmp_path / "plain", report=silent, tell=silent))
+    assert alike == ("compute.offload=true" in settings)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_compiled_block_by_block_a_run_learns_the_same(toy_reel, tmp_path):
+    runs = [
+        train(config_for(toy_reel, f"compute.compile={way}"), tmp_path / way, report=silent)
+        for way in ("true", "false")
+    ]
+    ours, theirs = (load_tensors(run / "weights.safetensors") for run in runs)
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-2, atol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
+
+
 def test_a_finished_run_is_left_as_it_is_and_other_settings_are_refused(toy_reel, tmp_path):
     config = config_for(toy_reel)
     world = train(config, tmp_path, report=silent)

@@ -16,6 +16,9 @@ from roadcast.parallel.remat import apply_remat
 from roadcast.parallel.replicated import Replicated
 from roadcast.tokenizer.model import ResidualBlock
 
+MOST_GRAPHS = 64
+"""Of one make of block: the tokenizer's differ in width and size from level to level, and held-out clips are of another length."""
+
 
 def parallelise(
     objective: Objective, stage: StageConfig, compute: ComputeConfig, mesh: Mesh, dtype: torch.dtype
@@ -43,10 +46,16 @@ def parallelise(
         load_extra("fp8", "compute.precision = 'fp8'").apply_fp8(model, mesh.device)
     apply_remat(model, stage.remat)
     if compute.compile:
-        for part in model.modules():
-            if isinstance(part, Block | ResidualBlock):
-                part.compile()
+        compile_blocks(model)
     return Pipelined(cast(OneCall, objective), mesh, dtype) if cut else Replicated(objective, mesh, dtype)
+
+
+def compile_blocks(model: torch.nn.Module) -> None:
+    """Each block by torch.compile, for each shape it meets: blocks of one make share their graphs, and there are few shapes."""
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
+    for part in model.modules():
+        if isinstance(part, Block | ResidualBlock):
+            part.compile(dynamic=False)
 
 
 def _check_pipeline(objective: Objective, stage: StageConfig, mesh: Mesh) -> None:

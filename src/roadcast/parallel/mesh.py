@@ -86,14 +86,6 @@ class Mesh:
         dist.all_reduce(total)
         return total / self.ranks
 
-    def any(self, flag: bool) -> bool:
-        """Whether `flag` is true on some rank."""
-        if self.device_mesh is None:
-            return flag
-        seen = torch.tensor(int(flag), device=self.device)
-        dist.all_reduce(seen, dist.ReduceOp.MAX)
-        return bool(seen)
-
     def gather(self, value: Any) -> list[Any]:
         """What every rank says, in their order; it must be picklable."""
         if self.device_mesh is None:

@@ -30,13 +30,6 @@ class EMA:
                 self.average[name].copy_(value)
         torch._foreach_lerp_(ours, theirs, 1 - decay)
 
-    def state_dict(self) -> dict[str, object]:
-        return {"updates": self.updates, "average": self.average}
-
-    def load_state_dict(self, state: dict) -> None:
-        self.updates = state["updates"]
-        self.average = {name: value.clone() for name, value in state["average"].items()}
-
     def swapped_into(self, module: nn.Module) -> "Swapped":
         """A context in which the module carries the averaged weights."""
         return Swapped(module, self.average)
