@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,45 @@ def test_torchrun_starts_again_when_a_process_dies_and_one_process_may_go_on_wit
     assert done.returncode != 0 and not (once / "run" / "world").exists()
     train(config_for(toy_reel, "train.dynamics.accumulate=4"), once / "run", report=lambda *_: None)
     assert_alike(once / "run", tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_two_nodes_make_the_run_of_one_process(toy_reel, tmp_path):
+    """Two agents of torchrun that meet at an address, as on two machines; they share the disk."""
+    config_for(toy_reel, "compute.shard=2").save(tmp_path / "recipe.json")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    meet = [
+        "--nnodes",
+        "2",
+        "--nproc-per-node",
+        "1",
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        address,
+        "--rdzv-id",
+        "test",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        *meet,
+        "-m",
+        "roadcast",
+        "train",
+        str(tmp_path / "recipe.json"),
+    ]
+    command += ["--out", str(tmp_path / "run")]
+    nodes = [
+        subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE) for _ in range(2)
+    ]
+    errors = [node.communicate(timeout=110)[1].decode() for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], errors
+    train(config_for(toy_reel), tmp_path / "alone", report=lambda *_: None)
+    assert_alike(tmp_path / "run", tmp_path / "alone")
 
 
 def test_more_processes_than_the_layout_divides_are_refused(toy_reel, tmp_path):
