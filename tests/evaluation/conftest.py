@@ -91,7 +91,7 @@ class KnowingWorld(FakeWorld):
         return torch.from_numpy(np.stack(made))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def worlds():
     """The fake worlds by name, as classes."""
     return {"frozen": FakeWorld, "turning": TurningWorld, "knowing": KnowingWorld}

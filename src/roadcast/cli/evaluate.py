@@ -29,6 +29,8 @@ def evaluate(
     steering_contexts: int = 32,
     seed: int = 0,
     batch: int = 8,
+    fvd_weights: Path | None = None,
+    frame_weights: Path | None = None,
     device: str = "cpu",
 ) -> None:
     """Measure how far a world can be trusted, and write a report that one can open in a browser.
@@ -54,28 +56,38 @@ def evaluate(
         steering_contexts: Clips of the steering test; 0 leaves it out.
         seed: Of the world's chance.
         batch: Clips imagined at once: speed and memory, not scores.
+        fvd_weights: I3D's published weights (docs/evaluation.md); without them there is no FVD.
+        frame_weights: SqueezeNet's published weights, for a Frechet distance of frames.
         device: Where to compute: cpu, cuda, cuda:1.
     """
     result, report = run_evaluation(
         world, reel, out, split=split, clips=clips, context=context, horizon=horizon, steps=steps,
-        steering_contexts=steering_contexts, seed=seed, batch=batch, device=device,
+        steering_contexts=steering_contexts, seed=seed, batch=batch, device=device, fvd_weights=fvd_weights,
+        frame_weights=frame_weights,
     )  # fmt: skip
     show_result(result)
     say(f"report: {report}")
 
 
 def run_evaluation(
-    world_path: Path, reel_path: Path, out: Path, *, device: str = "cpu", **settings
-) -> "tuple[Result, Path]":
+    world_path: Path, reel_path: Path, out: Path, *, device: str = "cpu", fvd_weights: Path | None = None,
+    frame_weights: Path | None = None, **settings,
+) -> "tuple[Result, Path]":  # fmt: skip
     """Evaluate with progress on the terminal, and save; the result and the path of its report."""
     folder = world_folder(world_path)
     from roadcast.data.reel.store import Reel
+    from roadcast.evaluation.extractors import frame_extractor, fvd_extractor
     from roadcast.evaluation.runner import evaluate as evaluate_world
     from roadcast.flow.world import World
 
+    extractors = []
+    if fvd_weights is not None:
+        extractors.append(fvd_extractor(fvd_weights, device=device))
+    if frame_weights is not None:
+        extractors.append(frame_extractor(frame_weights, device=device))
     world, reel = World.load(folder, checked(device)), Reel(reel_path)
     with progress() as show:
-        result = evaluate_world(world, reel, **settings, progress=show)
+        result = evaluate_world(world, reel, **settings, extractors=extractors, progress=show)
     title = (run_of(folder) or folder).resolve().name
     return result, result.save(
         out, title=f"Evaluation of {title}", about=about(folder, world, reel), logs=training_logs(folder)
@@ -113,7 +125,7 @@ def training_logs(world: Path) -> dict[str, list[dict]]:
 def show_result(result: "Result") -> None:
     """The metrics table, the steering test and the speed, on the terminal."""
     from roadcast.evaluation.metrics.catalogue import METRICS
-    from roadcast.evaluation.report import NAMES
+    from roadcast.evaluation.report_sets import NAMES, TITLES
 
     horizons = result.protocol.horizons
     rows = [[f"{len(result.protocol.clips)} clips, frames ahead:", *map(str, horizons)]]
@@ -126,6 +138,9 @@ def show_result(result: "Result") -> None:
             ]
             rows.append([f"{metric.title}, {NAMES[system]}", *cells])
     show_table(rows)
+    for name, by_system in result.distributions.items():
+        values = ", ".join(f"{NAMES[system]} {d.frechet.mean:.4g}" for system, d in by_system.items())
+        say(f"{TITLES[name]} of {by_system['model'].count} rows: {values}")
     if (test := result.steering) is None:
         say(f"steering: {result.steering_note}")
     else:

@@ -19,6 +19,7 @@ COMMANDS = {
     "reproduce": "train a run again from its record, and compare the loss curves",
     "generate": "drive a world by a script and write a video",
     "evaluate": "measure a world and write a report",
+    "compare": "hold one evaluation against another",
     "drive": "take the wheel, in the browser",
     "export": "write a world as files that run without roadcast's model code",
     "demo": "the whole road once, on a small built-in world, in about ten minutes",

@@ -3,7 +3,7 @@
 import dataclasses
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
 import numpy as np
@@ -55,6 +55,7 @@ class Protocol:
     steps        sampling steps a frame, None for the model's own default
     seed         clip i draws its noise from seed + i
     metrics      version of every metric
+    extractors   identity of each network that features come from (evaluation/extractors.py), by the name of its distance
     """
 
     dataset: str
@@ -72,6 +73,7 @@ class Protocol:
     steps: int | None
     seed: int
     metrics: dict[str, int]
+    extractors: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
 
     @property
@@ -89,8 +91,9 @@ class Protocol:
 
 
 def make_protocol(
-    world: World, reel: Reel, *, split: str, clips: int, context: int, horizon: int, steps: int | None, seed: int
-) -> Protocol:
+    world: World, reel: Reel, *, split: str, clips: int, context: int, horizon: int, steps: int | None, seed: int,
+    extractors: dict[str, str] | None = None,
+) -> Protocol:  # fmt: skip
     """The protocol for this model on this split: `clips` clips, evenly spread over all places where one fits.
 
     Every clip lies inside one recording. The starts that fit, of all recordings one after another, are cut into
@@ -145,6 +148,7 @@ def make_protocol(
         steps=steps,
         seed=seed,
         metrics={metric.name: metric.version for metric in METRICS.values()},
+        extractors=extractors or {},
     )
 
 

@@ -15,6 +15,7 @@ from roadcast.evaluation.metrics.drift import COLLAPSES
 from roadcast.evaluation.metrics.floors import SYSTEMS
 from roadcast.evaluation.metrics.statistics import Estimate
 from roadcast.evaluation.pictures import animation_frames, strip_rows
+from roadcast.evaluation.report_sets import distribution_section
 from roadcast.evaluation.steering import LEVEL, RealSteering, Steering
 from roadcast.evaluation.video_io import encode_animation, encode_jpeg, strip
 
@@ -33,6 +34,7 @@ def html_report(result: "Result", *, title: str, about: dict[str, str], logs: di
         _strips(result),
         _animation(result),
         _table(result),
+        distribution_section(result),
         _drift(result),
         _steering(result),
         _losses(logs),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from roadcast.evaluation.metrics.distribution import Distribution
 from roadcast.evaluation.metrics.statistics import Estimate
 from roadcast.evaluation.pictures import Shown, animation_frames, strip_rows
 from roadcast.evaluation.protocol import Protocol
@@ -24,6 +25,7 @@ class Result:
     gain            [psnr | ssim] model minus copy, paired by clip, at every horizon frame
     drift           [metric][system] least-squares slope a second along the rollout
     collapse        [model | copy][kind] share of clips
+    distributions   [fvd | frame_frechet][system] distances of sets of features, for the extractors that were given
     steering        the steering test, or None, and then `steering_note` says why
     real_steering   the same on the recorded video, None where it says nothing
     seconds         wall time, and frames imagined a second
@@ -35,6 +37,7 @@ class Result:
     gain: dict[str, Estimate]
     drift: dict[str, dict[str, Estimate]]
     collapse: dict[str, dict[str, float]]
+    distributions: dict[str, dict[str, Distribution]]
     steering: Steering | None
     steering_note: str
     real_steering: RealSteering | None

@@ -1,14 +1,16 @@
 """One evaluation: a model on the clips of a protocol, beside its floors."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from roadcast.data.reel.store import Reel
+from roadcast.evaluation.extractors import Extractor
 from roadcast.evaluation.metrics.catalogue import LIKENESS, METRICS, RATIOS
+from roadcast.evaluation.metrics.distribution import distributions
 from roadcast.evaluation.metrics.drift import COLLAPSES, collapse, slope
 from roadcast.evaluation.metrics.floors import SYSTEMS, copy_last, partner
 from roadcast.evaluation.metrics.flow import motion, of_each
@@ -43,6 +45,7 @@ def evaluate(
     seed: int = 0,
     batch: int = 8,
     steering_contexts: int = 32,
+    extractors: Sequence[Extractor] = (),
     progress: Progress | None = None,
 ) -> Result:
     """Score a world on real clips: likeness, temporal consistency, drift and steering, always beside its floors.
@@ -55,15 +58,18 @@ def evaluate(
         split, clips, context, horizon, steps, seed: see `protocol.Protocol`.
         batch: clips imagined at once; changes speed and memory, not what is measured.
         steering_contexts: clips of the steering test, 0 to leave it out.
+        extractors: of the features that sets of videos are compared in (`extractors`); without any, no FVD and the like.
         progress: called with (phase, done, total).
     Raises: UserError as `protocol.make_protocol`.
     """
     protocol = make_protocol(
-        world, reel, split=split, clips=clips, context=context, horizon=horizon, steps=steps, seed=seed
-    )
+        world, reel, split=split, clips=clips, context=context, horizon=horizon, steps=steps, seed=seed,
+        extractors={extractor.name: extractor.identity for extractor in extractors},
+    )  # fmt: skip
     n = len(protocol.clips)
     scores = {name: {system: np.zeros((n, horizon)) for system in SYSTEMS} for name in METRICS}
     collapsed: dict[str, dict[str, list[bool]]] = {s: {kind: [] for kind in COLLAPSES} for s in ("model", "copy")}
+    features: dict[str, dict[str, list[np.ndarray]]] = {e.name: {s: [] for s in SYSTEMS} for e in extractors}
     lateral, commands, known = [], [], []
     shown_at = {(2 * i + 1) * n // (2 * min(SHOWN, n)) for i in range(min(SHOWN, n))}
     shown = Shown(clips=sorted(shown_at), frames={"real": [], "model": [], "reconstruction": []})
@@ -91,6 +97,8 @@ def evaluate(
         }
         rows = slice(at, at + len(indices))
         for system, video in videos.items():
+            for extractor in extractors:
+                features[extractor.name][system].append(extractor.features(video[:, 1:]))
             compared = unrelated[:, context:] if system == "real" else video[:, 1:]
             scores["psnr"][system][rows], scores["ssim"][system][rows] = likeness(compared, frames[:, context:])
             scores["sharpness"][system][rows] = sharpness(video[:, 1:])
@@ -132,6 +140,10 @@ def evaluate(
             for name in METRICS
         },
         collapse={s: {kind: float(np.mean(found)) for kind, found in kinds.items()} for s, kinds in collapsed.items()},
+        distributions={
+            name: distributions({system: np.concatenate(rows) for system, rows in by_system.items()}, seed)
+            for name, by_system in features.items()
+        },
         steering=steering,
         steering_note=note,
         real_steering=real,

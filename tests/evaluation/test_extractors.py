@@ -1,0 +1,144 @@
+"""The networks behind the distances: the published layout is read, what does not fit is told, and worse video lies further off."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from roadcast.errors import UserError
+from roadcast.evaluation.extractors import FITS, fitted, frame_extractor, fvd_extractor
+from roadcast.evaluation.metrics.distribution import distributions
+from roadcast.evaluation.runner import evaluate
+from roadcast.nn.i3d import I3D, same_padding
+from roadcast.nn.squeezenet import SIDE, SqueezeNet
+
+CARS = {436, 468, 479, 511, 627, 656, 661, 717, 751, 817, 475, 581, 864, 705}
+"""ImageNet's classes of cars and their parts."""
+
+
+def random_i3d() -> I3D:
+    torch.manual_seed(0)
+    network = I3D()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return network
+
+
+@pytest.fixture(scope="module")
+def i3d_file(tmp_path_factory) -> Path:
+    """Weights under other names, the last layer first, as conversions have them."""
+    state = random_i3d().state_dict()
+    named = {f"Unit_{n:03d}.{name.rpartition('.')[2]}": value for n, (name, value) in enumerate(state.items())}
+    last = {name: value for name, value in named.items() if value.ndim and len(value) == 400}
+    path = tmp_path_factory.mktemp("weights") / "i3d.pt"
+    torch.save(last | {name: value for name, value in named.items() if name not in last}, path)
+    return path
+
+
+def videos(count: int, frames: int = 10, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.rand(count, 3, frames, 8, 16, generator=generator)
+    smooth = F.interpolate(noise, (frames, 32, 64), mode="trilinear", align_corners=False)
+    return (255 * smooth).to(torch.uint8).movedim(1, -1)
+
+
+def test_weights_are_read_whatever_their_names_and_what_does_not_fit_is_told(i3d_file, tmp_path):
+    clip = videos(1)
+    features = fvd_extractor(i3d_file).features(clip)
+    with torch.no_grad():
+        expected = random_i3d()(fitted(clip, 224, "squash") / 127.5 - 1)
+    np.testing.assert_array_equal(features, expected.numpy())
+    state = torch.load(i3d_file, weights_only=True)
+    first = next(name for name, value in state.items() if value.ndim == 5 and value.shape[-1] == 7)
+    torch.save(state | {first: torch.zeros(64, 3, 5, 7, 7)}, tmp_path / "wrong.pt")
+    with pytest.raises(UserError, match=rf"wrong.pt: cannot be used \(weight {first} is \(64, 3, 5, 7, 7\)"):
+        fvd_extractor(tmp_path / "wrong.pt")
+    with pytest.raises(UserError, match="no such file"):
+        fvd_extractor(tmp_path / "nowhere.pt")
+    with pytest.raises(UserError, match="9 frames or more, these have 8"):
+        fvd_extractor(i3d_file).features(videos(1, frames=8))
+
+
+def test_torchscript_weights_are_read_without_running_them(tmp_path):
+    clip = videos(1)
+    x = fitted(clip, 224, "squash") / 127.5 - 1
+    with torch.no_grad():
+        torch.jit.trace(random_i3d(), x, check_trace=False).save(str(tmp_path / "i3d_torchscript.pt"))
+        expected = random_i3d()(x)
+    np.testing.assert_array_equal(fvd_extractor(tmp_path / "i3d_torchscript.pt").features(clip), expected.numpy())
+
+
+def test_padding_is_as_tensorflow_has_it():
+    assert same_padding((10,), (7,), (2,)) == [2, 3] and same_padding((9,), (7,), (2,)) == [3, 3]
+    assert same_padding((8, 5), (3, 1), (2, 1)) == [0, 0, 0, 1]
+
+
+def test_each_way_of_fitting_is_another_extractor_and_keeps_flat_pictures_flat(i3d_file):
+    assert len({fvd_extractor(i3d_file, fit).identity for fit in FITS}) == len(FITS)
+    flat = torch.full((1, 2, 32, 64, 3), 77, dtype=torch.uint8)
+    wide = torch.arange(64, dtype=torch.uint8).repeat(1, 1, 32, 1)[..., None].expand(1, 1, 32, 64, 3)
+    for fit in FITS:
+        assert fitted(flat, 48, fit).shape == (1, 2, 48, 48, 3)
+        torch.testing.assert_close(fitted(flat, 48, fit), torch.full((1, 2, 48, 48, 3), 77.0))
+    assert fitted(wide, 48, "squash").amin() < 1 and 15 < fitted(wide, 48, "crop").amin() < 17, "the middle half"
+    with pytest.raises(UserError, match="fit 'stretch' is unknown"):
+        fvd_extractor(i3d_file, "stretch")
+
+
+@pytest.fixture(scope="session")
+def squeezenet_file(shared_data) -> Path:
+    return shared_data / "weights" / "squeezenet_1_0" / "squeezenet_v1.0_dc_fp32.npz"
+
+
+def test_the_published_squeezenet_sees_cars_in_a_street(shared_data, squeezenet_file):
+    with np.load(squeezenet_file) as file:
+        network = SqueezeNet.from_tensors({name: torch.from_numpy(file[name]) for name in file.files})
+    frames = sorted(shared_data.glob("kitti/**/image_02/data/*.png"))
+    right = []
+    for frame in frames:
+        picture = cv2.imread(str(frame))[..., ::-1]
+        side = np.ascontiguousarray(picture[:, -picture.shape[0] :])  # parked cars on the right
+        x = cv2.resize(side, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+        right.append(int(network(torch.from_numpy(x)[None]).argmax()) in CARS)
+    assert len(right) >= 4 and all(right)
+
+
+def spoilt(video: torch.Tensor, how: str, strength: int) -> torch.Tensor:
+    """Video that is worse by so much."""
+    if how == "noise":
+        noise = torch.randn(video.shape, generator=torch.Generator().manual_seed(0))
+        return (video + 12 * strength * noise).clamp(0, 255).to(torch.uint8)
+    blurred = [cv2.GaussianBlur(frame, (0, 0), 0.8 * strength) for frame in video.flatten(0, 1).numpy()]
+    return torch.from_numpy(np.stack(blurred)).reshape(video.shape)
+
+
+@pytest.mark.parametrize("how", ["noise", "blur"])
+def test_worse_video_lies_further_off_and_real_against_real_is_nearest(reel, squeezenet_file, how):
+    extractor = frame_extractor(squeezenet_file)
+    frames = torch.from_numpy(np.stack([reel.read(n) for n in range(120)]))[None]
+    real = extractor.features(frames)
+    sets = {str(s): extractor.features(spoilt(frames, how, s)) for s in (1, 2, 4)} | {"real": real}
+    found = distributions(sets)
+    values = [found[name].frechet.mean for name in ("1", "2", "4")]
+    assert values == sorted(values) and found["real"].frechet.mean < values[1]
+    kernels = [found[name].kernel for name in ("1", "2", "4")]
+    assert kernels == sorted(kernels) and abs(found["real"].kernel) < kernels[0]
+
+
+def test_an_evaluation_tells_its_sets_and_who_made_the_features(reel, worlds, squeezenet_file, tmp_path):
+    extractor = frame_extractor(squeezenet_file)
+    result = evaluate(
+        worlds["frozen"](), reel, clips=4, context=4, horizon=6, steering_contexts=0, extractors=[extractor]
+    )
+    sets = result.distributions["frame_frechet"]
+    assert set(sets) == {"model", "copy", "reconstruction", "real"} and sets["model"].count == 24
+    assert sets["reconstruction"].frechet.mean == pytest.approx(0, abs=1e-6) and sets["reconstruction"].precision == 1
+    assert sets["model"].frechet.mean == sets["copy"].frechet.mean > 0
+    assert "squeezenet" in result.protocol.extractors["frame_frechet"]
+    page = result.save(tmp_path).read_text()
+    assert "Frechet distance of frames" in page and extractor.identity in page and ">FVD<" not in page
