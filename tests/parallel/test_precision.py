@@ -86,11 +86,11 @@ def test_the_first_run_is_left_out_and_slow_work_is_done_once():
     runs = []
 
     def work():
-        runs.append(time.sleep(0.02 if not runs else 0.001))
+        runs.append(time.sleep(0.2 if not runs else 0.001))
 
-    assert 0.001 <= best_seconds(work, "cpu", budget=0.03) < 0.02
+    assert 0.001 <= best_seconds(work, "cpu", budget=0.3) < 0.2
     runs.clear()
-    assert best_seconds(work, "cpu", budget=0.01) >= 0.02 and len(runs) == 1
+    assert best_seconds(work, "cpu", budget=0.01) >= 0.2 and len(runs) == 1
 
 
 def test_training_on_a_cpu_is_in_float32_and_elsewhere_as_measured(machine, monkeypatch):
