@@ -234,7 +234,7 @@ def test_chosen_steps_are_traced(tmp_path):
 
     trace = json.loads(gzip.open(tmp_path / "trace-0.json.gz").read())
     assert any("linear" in str(event.get("name")) for event in trace["traceEvents"])
-    assert "steps 3 to 5" in events(tmp_path, "profile")[0]["text"]
+    assert "the steps up to 5 are traced" in events(tmp_path, "profile")[0]["text"]
 
 
 def test_states_written_in_the_background_are_the_same(tmp_path):

@@ -80,6 +80,12 @@ class Course:
             "averages": self.averages.rows,
         }
 
+    def counts(self) -> dict[str, float]:
+        """For the log: what was not taken, how often was rolled back, and the loss scale where there is one."""
+        place = self.place
+        counts = {"skipped": place.skipped, "overflows": place.overflows, "rollbacks": place.rollbacks}
+        return counts | ({"loss_scale": self.scaler.get_scale()} if self.scaler.is_enabled() else {})
+
     def resume(self, facts: dict[str, Any]) -> None:
         """Go on from where a state was saved; one from before there were guards has its step alone."""
         self.guard.load_state(facts.get("guard", {}))

@@ -25,8 +25,6 @@ class Feed:
     Of the endless order of micro-batches n = 0, 1, ... step s takes `accumulate` from `(s + shift) * accumulate` on, and data rank
     r of R every R-th of them from the r-th. Micro-batch n comes with a generator seeded by (seed, n). So a step is the same
     whatever the number of processes, and whether or not the run was stopped before it.
-
-    waited  seconds spent on waiting for clips, since it was last set to 0
     """
 
     def __init__(
@@ -58,6 +56,11 @@ class Feed:
             taken.append((self.mesh.data_rank + self.next * self.mesh.data_ranks, self.augment(clip)))
             self.next += 1
         return taken
+
+    def take_waited(self) -> float:
+        """The seconds spent on waiting for clips since this was last asked."""
+        waited, self.waited = self.waited, 0.0
+        return waited
 
     def micros(self, taken: Taken, parts: int) -> list[Micro]:
         """What an engine takes, each clip cut into `parts` equal ones."""

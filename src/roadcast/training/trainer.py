@@ -19,24 +19,19 @@ from roadcast.training.checkpoints import Checkpoints
 from roadcast.training.course import Course
 from roadcast.training.ema import EMA
 from roadcast.training.feed import Feed, Taken
-from roadcast.training.flops import measured_rate, step_flops
-from roadcast.training.gradients import local, statistics
+from roadcast.training.gradients import local
 from roadcast.training.guard import Verdict
 from roadcast.training.hooks import Hooks
-from roadcast.training.memory import size_of
-from roadcast.training.meter import Meter
 from roadcast.training.metrics import Log
-from roadcast.training.monitor import MemoryMonitor
+from roadcast.training.onlookers import Onlookers, Progress
 from roadcast.training.optim import build_optimizers
 from roadcast.training.schedule import learning_rate
 from roadcast.training.signals import Asked
 from roadcast.training.state import TrainingState
-from roadcast.training.trace import Trace
 
 Weights = dict[str, Tensor]
 Validate = Callable[[Engine], dict[str, float]]
 """The terms on held-out clips, names prefixed by `val_`; nothing where there are none."""
-Progress = Callable[[int, int, dict[str, float]], None]
 
 
 def fit(
@@ -80,34 +75,28 @@ def fit(
     elif config.guard.anomaly == "rollback":
         state.save(checkpoints, 0, course.facts())  # there is always something to roll back to
 
-    hooks = Hooks(compute.hooks, folder, folder.name, log.log)
-    memory = MemoryMonitor(mesh.device, compute.memory_gb, lambda: component_bytes(state))
-    meter = Meter(
-        config, stage, lambda frames: step_flops(config, stage, frames), mesh.ranks * measured_rate(mesh.device, dtype)
-    )
-    trace = Trace(compute.profile, folder / f"trace-{mesh.rank}.json.gz")
+    look = Onlookers(config, stage, mesh, dtype, state, course, folder, log, progress)
 
     def begin() -> None:
         log.begin(course.place.step)
         feed.begin(course.place, lambda text: log.event(course.place.step, "loader", text))
 
     begin()
-    hooks.begin(model)
+    look.hooks.begin(model)
     with Asked() as asked, closing(feed), end_told(log, course):
         while course.place.step < stage.steps and not course.stopping.over:
-            place, rate = course.place, learning_rate(course.place.step, stage)
-            trace.before(place.step + 1)
-            meter.begin()
+            place = course.place
+            done, rate = place.step + 1, learning_rate(place.step, stage)
+            look.before(done)
             torch.manual_seed((config.seed << 32) + place.step + place.shift)  # for plug-ins that draw from it
             taken = feed.take()
-            terms = gradients(engine, feed, taken, course, log)
-            terms, ending = agree(mesh, terms, bool(asked))
-            norm = float(engine.norm()) / course.scaler.get_scale()
+            terms, ending = agree(mesh, gradients(engine, feed, taken, course, log), bool(asked))
+            terms["grad_norm"] = norm = float(engine.norm()) / course.scaler.get_scale()
 
             overflow = course.scaler.is_enabled() and not math.isfinite(norm)
             verdict = course.guard.judge(place.step, terms["loss"], norm, overflow=overflow)
             if verdict.reason is not None:
-                tell(log, mesh, place.step + 1, verdict, taken)
+                tell(log, mesh, done, verdict, taken)
             if verdict.action == "stop":
                 raise UserError(f"{folder}: {verdict.reason}; the states saved before are as they were")
             if verdict.action == "rollback":
@@ -118,60 +107,41 @@ def fit(
                 begin()
                 continue
 
-            done = place.step + 1
-            logging, evaluating = (
-                done % every == 0 or done == stage.steps for every in (stage.log_every, stage.evaluate_every)
-            )
-            blocks = mesh.gather(statistics(model, course.scaler.get_scale())) if logging else []
+            blocks = look.gradients(done)
             if verdict.action == "step":
-                course.averages.add(terms | {"grad_norm": norm})
                 scale_gradients(model, min(1.0, stage.clip_norm / (norm + 1e-6)) / course.scaler.get_scale())
                 for optimizer in optimizers:
                     for group in optimizer.param_groups:
                         group["lr"] = rate
                     optimizer.step()
                 ema.update(model)
+                course.averages.add(terms)
             else:
                 place.skipped += not overflow
                 place.overflows += overflow
             course.scaler.settle(overflow)
             clear(optimizers)
             place.step = done
+            look.after(done, terms, blocks, rate, taken[0][1].actions_BFA.shape[1], feed.take_waited())
 
-            meter.end(taken[0][1].actions_BFA.shape[1], feed.waited)
-            feed.waited = 0.0
-            memory.look(done, log)
-            latest = terms | {"grad_norm": norm}
-            if trace.after(done):
-                log.event(done, "profile", f"steps {compute.profile[0]} to {done} are traced in {trace.path.name}")
-            hooks.step(done, latest)
-            progress(done, stage.steps, latest | {"step_seconds": meter.seconds[-1]} | memory.figures())
-            if logging:
-                counts = {"skipped": place.skipped, "overflows": place.overflows, "rollbacks": place.rollbacks}
-                scale = {"loss_scale": course.scaler.get_scale()} if course.scaler.is_enabled() else {}
-                by_block = {name: value for part in blocks for name, value in part.items() if math.isfinite(value)}
-                row = (
-                    course.averages.take() | {"lr": rate} | meter.take() | memory.figures() | counts | scale | by_block
+            score, last = None, done == stage.steps
+            if done % stage.evaluate_every == 0 or last:
+                score = evaluate(engine, ema, validate, mesh, done, log, look.hooks, show)
+            if score is not None and course.stopping.judge(done, score):
+                log.event(
+                    done, "early stop", f"no better held-out loss since step {course.stopping.best}: the stage ends"
                 )
-                log.log(done, row)
-            score = None
-            if evaluating:
-                score = evaluate(engine, ema, validate, mesh, done, log, hooks, show)
-                if score is not None and course.stopping.judge(done, score):
-                    log.event(
-                        done, "early stop", f"no better held-out loss since step {course.stopping.best}: the stage ends"
-                    )
-            best = score is not None and stage.keep_best > 0
-            if done % stage.save_every == 0 or done == stage.steps or course.stopping.over or best or ending:
+            scored = score is not None and stage.keep_best > 0
+            if done % stage.save_every == 0 or last or scored or course.stopping.over or ending:
                 state.save(checkpoints, done, course.facts(), score)
-                hooks.saved(done)
+                look.hooks.saved(done)
             if ending:
                 checkpoints.wait()
                 log.event(done, "asked", "was asked to end (SIGTERM); all is saved")
                 raise KeyboardInterrupt
 
         checkpoints.wait()
-        hooks.end()
+        look.hooks.end()
 
     if course.stopping.over and stage.keep_best and (saved := checkpoints.best()) is not None:
         state.restore(checkpoints, saved)
@@ -271,14 +241,3 @@ def end_told(log: Log, course: Course) -> Iterator[None]:
         raise
     finally:
         log.close()
-
-
-def component_bytes(state: TrainingState) -> dict[str, int]:
-    """Bytes of what a stage keeps, on this process."""
-    tensors = state.tensors()
-    return {
-        "weights": size_of([local(x) for x in tensors["model"].values()]),
-        "gradients": size_of([local(p.grad) for p in state.model.parameters() if p.grad is not None]),
-        "moments": size_of([local(x) for slots in tensors.get("optimizer", {}).values() for x in slots.values()]),
-        "average": size_of([local(x) for x in tensors["ema"].values()]),
-    }
