@@ -125,7 +125,7 @@ def training_logs(world: Path) -> dict[str, list[dict]]:
 def show_result(result: "Result") -> None:
     """The metrics table, the steering test and the speed, on the terminal."""
     from roadcast.evaluation.metrics.catalogue import METRICS
-    from roadcast.evaluation.report_sets import NAMES, TITLES
+    from roadcast.evaluation.report_sets import NAMES, TITLES, number
 
     horizons = result.protocol.horizons
     rows = [[f"{len(result.protocol.clips)} clips, frames ahead:", *map(str, horizons)]]
@@ -139,7 +139,7 @@ def show_result(result: "Result") -> None:
             rows.append([f"{metric.title}, {NAMES[system]}", *cells])
     show_table(rows)
     for name, by_system in result.distributions.items():
-        values = ", ".join(f"{NAMES[system]} {d.frechet.mean:.4g}" for system, d in by_system.items())
+        values = ", ".join(f"{NAMES[system]} {number(d.frechet.mean)}" for system, d in by_system.items())
         say(f"{TITLES[name]} of {by_system['model'].count} rows: {values}")
     if (test := result.steering) is None:
         say(f"steering: {result.steering_note}")

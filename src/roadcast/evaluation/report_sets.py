@@ -39,14 +39,20 @@ def _block(name: str, by_system: dict[str, Distribution], identity: str) -> str:
     chart = line_chart(lines, title=f"{TITLES[name]} by number of rows", x_label="rows", y_label=TITLES[name])
     return (
         f'<h3>{TITLES[name]}</h3><div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-        f'<p><small>{escape(identity)}</small></p><div class="charts"><figure>{chart}<figcaption>By the number of rows that are '
-        "compared: where the curve still falls, the value is bias.</figcaption></figure></div>"
+        f'<p><small>{escape(identity)}</small></p><figure style="max-width: 460px">{chart}<figcaption>By the number of rows that are '
+        "compared: where the curve still falls, the value is bias.</figcaption></figure>"
     )
 
 
 def _row(system: str, d: Distribution) -> str:
     cells = (
-        f"{d.frechet.mean:.4g}<small>[{d.frechet.low:.4g}, {d.frechet.high:.4g}]</small>",
-        f"{d.at_infinity:.4g}", f"{d.kernel:.3g}", f"{d.precision:.0%}", f"{d.recall:.0%}", f"{d.count:,}",
+        f"{number(d.frechet.mean)}<small>[{number(d.frechet.low)}, {number(d.frechet.high)}]</small>",
+        number(d.at_infinity), number(d.kernel), f"{d.precision:.0%}", f"{d.recall:.0%}", f"{d.count:,}",
     )  # fmt: skip
     return f'<tr class="{system}"><th>{NAMES[system]}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def number(value: float | list) -> str:
+    """Four digits, or all before the point where there are more."""
+    assert isinstance(value, float)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -8,7 +8,8 @@ from roadcast.evaluation.metrics.frechet import (
     Moments,
     frechet_by_count,
     frechet_distance,
-    frechet_interval,
+    frechet_of_rows,
+    frechet_spread,
     kernel_distance,
     precision_recall,
 )
@@ -39,6 +40,8 @@ def test_it_is_the_distance_of_the_formula(count, width):
 def test_of_fewer_samples_than_features_it_is_still_a_distance():
     a, b = features(20, 64, 0), features(30, 64, 1)
     assert frechet_distance(Moments.of(a), Moments.of(a)) == pytest.approx(0, abs=1e-9)
+    assert frechet_of_rows(a, b) == pytest.approx(frechet_distance(Moments.of(a), Moments.of(b)), rel=1e-7)
+    assert frechet_of_rows(a, a[:15]) == pytest.approx(frechet_distance(Moments.of(a), Moments.of(a[:15])), rel=1e-7)
     there, back = frechet_distance(Moments.of(a), Moments.of(b)), frechet_distance(Moments.of(b), Moments.of(a))
     assert there == pytest.approx(back, rel=1e-9) and there > 1
 
@@ -67,10 +70,10 @@ def test_of_few_samples_it_is_bias_and_tends_to_nothing_for_one_distribution():
     values = [value for _, value in curve]
     assert values == sorted(values, reverse=True) and [n for n, _ in curve][-1] == 400
     assert abs(limit) < 0.2 * values[-1]
-    low, high = frechet_interval(a, b)
-    assert low < high and low > values[-1], (
-        "drawn with replacement, the sets are further apart: the interval is not of the bias"
-    )
+    among = [
+        frechet_distance(Moments.of(features(400, 32, s)), Moments.of(features(400, 32, s + 99))) for s in range(30)
+    ]
+    assert 0.4 * np.std(among) < frechet_spread(a, b) < 3 * np.std(among)
 
 
 def test_the_kernel_distance_is_unbiased_and_grows_with_what_is_wrong():

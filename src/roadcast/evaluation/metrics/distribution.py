@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from roadcast.evaluation.metrics.frechet import (
-    Moments,
     frechet_by_count,
-    frechet_distance,
-    frechet_interval,
+    frechet_of_rows,
+    frechet_spread,
     kernel_distance,
     precision_recall,
 )
@@ -28,7 +27,7 @@ class Distribution:
     """One system's set against the real one.
 
     count        rows of each set
-    frechet      the distance, with its bootstrap interval
+    frechet      the distance, with 1.96 standard deviations of its bootstrap draws on both sides
     by_count     the distance of growing parts, (rows, value) each; at_infinity: where they tend to
     kernel       kernel distance;  precision, recall: shares
     """
@@ -44,13 +43,15 @@ class Distribution:
 
 def distribution(real_ND: np.ndarray, made_MD: np.ndarray, seed: int = 0) -> Distribution:
     """What lies between two sets of features."""
-    value = frechet_distance(Moments.of(real_ND), Moments.of(made_MD))
-    low, high = frechet_interval(real_ND, made_MD, seed)
+    value = frechet_of_rows(real_ND, made_MD)
+    half = 1.96 * frechet_spread(real_ND, made_MD, seed)
     curve, limit = frechet_by_count(real_ND, made_MD, seed)
     real, made = (thinned(x, seed) for x in (real_ND, made_MD))
     precision, recall = precision_recall(real, made)
     count = min(len(real_ND), len(made_MD))
-    return Distribution(count, Estimate(value, low, high), curve, limit, kernel_distance(real, made), precision, recall)
+    return Distribution(
+        count, Estimate(value, value - half, value + half), curve, limit, kernel_distance(real, made), precision, recall
+    )
 
 
 def distributions(features: Mapping[str, np.ndarray], seed: int = 0) -> dict[str, Distribution]:
