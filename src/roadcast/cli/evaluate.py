@@ -125,7 +125,9 @@ def training_logs(world: Path) -> dict[str, list[dict]]:
 def show_result(result: "Result") -> None:
     """The metrics table, the steering test and the speed, on the terminal."""
     from roadcast.evaluation.metrics.catalogue import METRICS
-    from roadcast.evaluation.report_sets import NAMES, TITLES, number
+    from roadcast.evaluation.report import NAMES
+    from roadcast.evaluation.report_sets import NAMES as SETS
+    from roadcast.evaluation.report_sets import TITLES, number
 
     horizons = result.protocol.horizons
     rows = [[f"{len(result.protocol.clips)} clips, frames ahead:", *map(str, horizons)]]
@@ -139,7 +141,7 @@ def show_result(result: "Result") -> None:
             rows.append([f"{metric.title}, {NAMES[system]}", *cells])
     show_table(rows)
     for name, by_system in result.distributions.items():
-        values = ", ".join(f"{NAMES[system]} {number(d.frechet.mean)}" for system, d in by_system.items())
+        values = ", ".join(f"{SETS[system]} {number(d.frechet.mean)}" for system, d in by_system.items())
         say(f"{TITLES[name]} of {by_system['model'].count} rows: {values}")
     if (test := result.steering) is None:
         say(f"steering: {result.steering_note}")
