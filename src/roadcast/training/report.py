@@ -78,7 +78,11 @@ def _stage(folder: Path) -> str:
     charts = [
         _chart(rows, {"loss": "model", "val_loss": "real"}, "loss", noisy=True),
         _chart(rows, {"grad_norm": "model"}, "gradient norm", noisy=True),
-        _chart(rows, {"lr": "model"}, "learning rate"),
+        _chart(
+            [{"step": r["step"], "lr": 1e3 * r["lr"]} for r in rows if "lr" in r],
+            {"lr": "model"},
+            "learning rate, thousandths",
+        ),
         _chart(rows, {"samples_per_s": "model"}, "samples a second"),
     ]
     shown = "".join(chart for chart in charts if chart)
