@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -113,6 +114,9 @@ def test_a_stuck_loader_is_told_and_waited_for_or_given_up(tmp_path):
     with pytest.raises(UserError, match="brought no batch"):
         run_stage(tmp_path / "stop", Stuck(), config("guard.stall_seconds=0.5"), steps=8)
     assert events(tmp_path / "stop", "stopped")
+    for thread in threading.enumerate():
+        if thread.name == "watched loader":
+            thread.join(10)  # it ends with the batch it was stuck on, and other tests look for threads that are left
 
 
 class Greedy(Line):
