@@ -23,7 +23,6 @@ class Line(Objective):
     """`|w x - 3 x|^2` over the actions of the clips, times what `spoil` makes of the batch's number."""
 
     reads = "frames"
-    spoil: Callable[[int], float] = lambda number: 1.0
 
     def __init__(self, world, options, losses):
         super().__init__(world, options, losses)

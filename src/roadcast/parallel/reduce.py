@@ -10,6 +10,11 @@ from torch.distributed.tensor import DTensor
 from roadcast.parallel.mesh import Mesh
 
 
+def local(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this rank holds: all of it, but for a DTensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
 def gradient_norm(parameters: Iterable[nn.Parameter], mesh: Mesh, pipe: dist.ProcessGroup | None = None) -> Tensor:
     """The L2 norm of the gradients of all parameters, over the shards of each, and over the stages of `pipe`."""
     gradients = [p.grad for p in parameters if p.grad is not None]

@@ -2,7 +2,8 @@
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+
+from roadcast.parallel.reduce import local
 
 
 class EMA:
@@ -55,8 +56,3 @@ def carry(module: nn.Module, weights: dict[str, Tensor]) -> None:
     """Copy `weights`, whole or each rank its shards, into the module."""
     for name, value in module.state_dict().items():
         local(value).copy_(local(weights[name]))
-
-
-def local(tensor: Tensor) -> Tensor:
-    """The part of a tensor that this rank holds: all of it, but for a DTensor."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -9,6 +9,7 @@ from torch.distributed.tensor import DTensor, Partial, Replicate
 
 from roadcast.dynamics.model import Block
 from roadcast.nn.feed_forward import SwiGLU
+from roadcast.parallel.reduce import local
 from roadcast.tokenizer.model import ResidualBlock
 
 VANISHING = 1e-8  # of the root mean square of all gradients; float32 resolves 6e-8
@@ -83,8 +84,3 @@ def dead_units(unit: SwiGLU) -> Tensor:
     largest = unit.inner.weight.grad.abs().amax(dim=1)
     largest = largest.full_tensor() if isinstance(largest, DTensor) else largest
     return (largest.unflatten(0, (2, -1)) == 0).all(dim=0).double().mean()
-
-
-def local(tensor: Tensor) -> Tensor:
-    """This process's part of a tensor."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -25,12 +26,11 @@ class Meter:
     """
 
     def __init__(self, config: Config, stage: StageConfig, flops: FlopsOf, rate: float):
-        self.samples, self.flops, self.rate = stage.batch * stage.accumulate, flops, rate
+        self.samples, self.flops, self.rate = stage.batch * stage.accumulate, cache(flops), rate
         stride = config.tokenizer.stride
         cells = config.data.height // stride * (config.data.width // stride)
         self.tokens_a_frame = cells / config.tokenizer.time_stride
-        self.known: dict[int, float | None] = {}
-        self.take()
+        self._forget()
 
     def begin(self) -> None:
         """A step begins."""
@@ -41,17 +41,18 @@ class Meter:
         self.seconds.append(time.perf_counter() - self.begun)
         self.waited += waited
         self.frames += self.samples * frames
-        if frames not in self.known:
-            self.known[frames] = self.flops(frames)
-        self.work.append(self.known[frames])
+        self.work.append(self.flops(frames))
 
     def take(self) -> dict[str, float]:
         """The figures since this was last called."""
-        figures = self._figures() if getattr(self, "seconds", None) else {}
+        figures = self._figures() if self.seconds else {}
+        self._forget()
+        return figures
+
+    def _forget(self) -> None:
         self.seconds: list[float] = []
         self.work: list[float | None] = []
         self.frames, self.waited = 0, 0.0
-        return figures
 
     def _figures(self) -> dict[str, float]:
         total = sum(self.seconds)

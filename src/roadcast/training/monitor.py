@@ -54,6 +54,10 @@ class MemoryMonitor:
                 f"{told(used, self.budget)}: {table}; lower batch and raise accumulate, or set remat = 'block'", **parts,
             )  # fmt: skip
 
+    def share(self) -> float:
+        """What is in use, of the budget."""
+        return in_use(self.device) / self.budget
+
     def figures(self) -> dict[str, float]:
         """For the log: 10^9 bytes in use, the share of the budget, clean-ups so far, the GPU's utilisation where it can be told."""
         figures = {"host_gb": host_bytes() / 1e9}
@@ -61,7 +65,7 @@ class MemoryMonitor:
             figures["allocated_gb"] = torch.cuda.memory_allocated(self.device) / 1e9
             figures["reserved_gb"] = torch.cuda.memory_reserved(self.device) / 1e9
             figures |= gpu_utilisation(self.device)
-        return figures | {"memory_share": in_use(self.device) / self.budget, "cleanups": float(self.cleanups)}
+        return figures | {"memory_share": self.share(), "cleanups": float(self.cleanups)}
 
 
 def told(used: float, budget: float) -> str:

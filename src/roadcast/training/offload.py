@@ -9,6 +9,8 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Optimizer
 
+from roadcast.parallel.reduce import local
+
 
 class Offloaded(Optimizer):
     """AdamW on copies of the parameters in pinned host memory, after Ren et al. 2021 (ZeRO-Offload, section 4).
@@ -69,11 +71,6 @@ def host_copy(parameter: Tensor) -> Tensor:
     return DTensor.from_local(
         host_copy(parameter.to_local()), mesh, parameter.placements, run_check=False, shape=parameter.shape, stride=parameter.stride()
     )  # fmt: skip
-
-
-def local(tensor: Tensor) -> Tensor:
-    """This process's part of a tensor."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def wait_for(devices: set[torch.device]) -> None:

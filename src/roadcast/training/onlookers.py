@@ -8,9 +8,10 @@ import torch
 
 from roadcast.config import Config, StageConfig
 from roadcast.parallel.mesh import Mesh
+from roadcast.parallel.reduce import local
 from roadcast.training.course import Course
 from roadcast.training.flops import measured_rate, step_flops
-from roadcast.training.gradients import local, statistics
+from roadcast.training.gradients import statistics
 from roadcast.training.hooks import Hooks
 from roadcast.training.memory import size_of
 from roadcast.training.meter import Meter
@@ -64,11 +65,11 @@ class Onlookers:
         if self.trace.after(step):
             self.log.event(step, "profile", f"the steps up to {step} are traced in {self.trace.path.name}")
         self.hooks.step(step, terms)
-        memory = self.memory.figures()
-        self.progress(step, self.stage.steps, terms | {"step_seconds": self.meter.seconds[-1]} | memory)
+        latest = {"step_seconds": self.meter.seconds[-1], "memory_share": self.memory.share()}
+        self.progress(step, self.stage.steps, terms | latest)
         if self.logs(step):
-            row = self.course.averages.take() | {"lr": rate} | self.meter.take() | memory | self.course.counts()
-            self.log.log(step, row | blocks)
+            row = self.course.averages.take() | {"lr": rate} | self.meter.take()
+            self.log.log(step, row | self.memory.figures() | self.course.counts() | blocks)
 
 
 def component_bytes(state: TrainingState) -> dict[str, int]:

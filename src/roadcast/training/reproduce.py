@@ -1,10 +1,10 @@
 """A run made again from its own folder, and its loss curve held against the first one's."""
 
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import roadcast
 from roadcast.config import Config, load_config
 from roadcast.data.reel.store import Reel
 from roadcast.errors import UserError
@@ -71,7 +71,7 @@ def recorded(folder: Path) -> tuple[Config, list[str]]:
 def changes(record: dict) -> list[str]:
     """What differs between a record's code and machine and those at hand, in words."""
     found = []
-    then, now = record["git"], git_state(Path(sys.modules["roadcast"].__file__ or "").parent)
+    then, now = record["git"], git_state(Path(roadcast.__file__).parent)
     if then and now and then["commit"] != now["commit"]:
         found.append(f"commit {now['commit'][:12]}, then {then['commit'][:12]}")
     if then and then["changed"]:

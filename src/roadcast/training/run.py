@@ -23,6 +23,7 @@ from roadcast.parallel.mesh import Mesh, join, leave
 from roadcast.parallel.precision import dtype_for
 from roadcast.training.feed import Feed
 from roadcast.training.hooks import Hooks
+from roadcast.training.memory import longest_clip
 from roadcast.training.metrics import Log, Logger
 from roadcast.training.record import read_record, write_record
 from roadcast.training.report import write_report
@@ -159,7 +160,7 @@ class Drawn:
     def __init__(self, run: Run, stage: StageConfig, latents: list[LatentReel] | None):
         self.config, self.reels, self.stage, self.latents = run.config, run.reels, stage, latents
         self.lengths = stage.curriculum or ((0, stage.clip_frames),)
-        self.longest = max(frames for _, frames in self.lengths)
+        self.longest = longest_clip(stage)
         self.judging = [r for r in run.reels if any(v.split == "val" and v.frames >= self.longest for v in r.videos)]
 
     def training(self, mesh: Mesh) -> Clips:

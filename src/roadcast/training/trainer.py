@@ -1,6 +1,5 @@
 """The training loop, for every stage and every objective."""
 
-import gc
 import math
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -15,14 +14,15 @@ from roadcast.objectives.base import Objective
 from roadcast.parallel.apply import parallelise
 from roadcast.parallel.engine import Engine
 from roadcast.parallel.mesh import Mesh
+from roadcast.parallel.reduce import local
 from roadcast.training.checkpoints import Checkpoints
 from roadcast.training.course import Course
 from roadcast.training.ema import EMA
 from roadcast.training.feed import Feed, Taken
-from roadcast.training.gradients import local
 from roadcast.training.guard import Verdict
 from roadcast.training.hooks import Hooks
 from roadcast.training.metrics import Log
+from roadcast.training.monitor import clean
 from roadcast.training.onlookers import Onlookers, Progress
 from roadcast.training.optim import build_optimizers
 from roadcast.training.schedule import learning_rate
@@ -156,7 +156,7 @@ def gradients(engine: Engine, feed: Feed, taken: Taken, course: Course, log: Log
     place, stage = course.place, feed.stage
     try:
         return engine.gradients(feed.micros(taken, place.parts), course.scaler)
-    except (torch.OutOfMemoryError, RuntimeError) as error:
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
         if not out_of_memory(error):
             raise
         if place.parts > 1 or stage.batch % 2 or feed.mesh.ranks > 1:
@@ -167,9 +167,7 @@ def gradients(engine: Engine, feed: Feed, taken: Taken, course: Course, log: Log
             ) from None
     place.parts *= 2
     engine.model.zero_grad(set_to_none=True)
-    gc.collect()
-    if feed.mesh.device.type == "cuda":
-        torch.cuda.empty_cache()
+    clean(feed.mesh.device)
     log.event(
         place.step + 1,
         "out of memory",
