@@ -40,4 +40,4 @@ def test_other_protocols_are_refused_by_the_field_that_differs(evaluations):
 def test_the_command_tells_a_table(evaluations, capsys):
     assert roadcast(["compare", str(evaluations / "repeats"), str(evaluations / "knows")]) == 0
     told = capsys.readouterr().out
-    assert "PSNR" in told and "of 20 cells, B in" in told
+    assert "PSNR" in told and "of 32 cells, B in" in told

@@ -139,6 +139,6 @@ def test_an_evaluation_tells_its_sets_and_who_made_the_features(reel, worlds, sq
     assert set(sets) == {"model", "copy", "reconstruction", "real"} and sets["model"].count == 24
     assert sets["reconstruction"].frechet.mean == pytest.approx(0, abs=1e-6) and sets["reconstruction"].precision == 1
     assert sets["model"].frechet.mean == sets["copy"].frechet.mean > 0
-    assert "squeezenet" in result.protocol.extractors["frame_frechet"]
+    assert "squeezenet" in result.protocol.networks["frame_frechet"]
     page = result.save(tmp_path).read_text()
     assert "Frechet distance of frames" in page and extractor.identity in page and ">FVD<" not in page

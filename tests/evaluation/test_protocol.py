@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from roadcast.errors import UserError
+from roadcast.evaluation.metrics.catalogue import METRICS
 from roadcast.evaluation.protocol import make_protocol, read_clips
 
 USUAL = {"split": "val", "clips": 12, "context": 4, "horizon": 16, "steps": None, "seed": 5}
@@ -25,12 +26,14 @@ def test_clips_lie_inside_one_recording_each_and_are_spread_over_all_of_the_spli
 
 
 def test_same_question_same_protocol_and_it_survives_json(reel, worlds):
-    protocol = make_protocol(worlds["frozen"](), reel, **USUAL)
-    assert protocol == make_protocol(worlds["frozen"](), reel, **USUAL)
+    looked_at = {"metrics": ["psnr", "depth"], "networks": {"depth": "net/1"}}
+    protocol = make_protocol(worlds["frozen"](), reel, **USUAL, **looked_at)
+    assert protocol == make_protocol(worlds["frozen"](), reel, **USUAL, **looked_at)
     kept = json.loads(json.dumps(protocol.to_dict()))
     assert kept == protocol.to_dict()
     assert kept["dataset"] == reel.fingerprint
-    assert set(kept["metrics"]) == {"psnr", "ssim", "warp_error", "motion", "sharpness"}
+    assert kept["metrics"] == {"psnr": METRICS["psnr"].version, "depth": METRICS["depth"].version}
+    assert kept["networks"] == {"depth": "net/1"}
 
 
 def test_fewer_places_than_clips_gives_each_place_once(reel, worlds):

@@ -3,9 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from roadcast.evaluation.measures import likeness
 from roadcast.evaluation.metrics.floors import partner
 from roadcast.evaluation.protocol import read_clips
-from roadcast.evaluation.runner import evaluate, likeness
+from roadcast.evaluation.runner import evaluate
 from roadcast.nn.image_quality import PSNR_CAP_DB
 
 SMALL = {"split": "val", "clips": 6, "context": 4, "horizon": 8, "batch": 4, "steering_contexts": 0}
@@ -64,6 +65,36 @@ def test_more_noise_scores_worse_on_every_metric(reel, worlds):
     assert last["ssim"] == sorted(last["ssim"], reverse=True)
     assert last["warp_error"] == sorted(last["warp_error"])
     assert last["sharpness"] == sorted(last["sharpness"])
+    assert last["ms_ssim"] == sorted(last["ms_ssim"], reverse=True)
+    assert last["jitter"] == sorted(last["jitter"])
+
+
+def test_lights_that_pulse_raise_the_flicker_and_brightening_evenly_does_not(reel, worlds):
+    def pulse(size):
+        return lambda frame, h, rng: np.clip(frame.astype(np.int16) + size * (-1) ** h, 0, 255).astype(np.uint8)
+
+    def brighten(size):
+        return lambda frame, h, rng: np.clip(frame.astype(np.int16) + size * h, 0, 255).astype(np.uint8)
+
+    flicker = {
+        name: evaluate(worlds["knowing"](reel, spoil), reel, **SMALL).metrics["flicker"]["model"].mean[-1]
+        for name, spoil in {"none": pulse(0), "weak": pulse(2), "strong": pulse(8), "evenly": brighten(2)}.items()
+    }
+    assert flicker["none"] == pytest.approx(1.0)
+    assert flicker["none"] < flicker["weak"] < flicker["strong"]
+    assert flicker["evenly"] < flicker["weak"]
+
+
+def test_the_clips_that_are_missed_by_most_are_kept_worst_first(reel, worlds):
+    def spoil(frame, h, rng):
+        return np.clip(frame + rng.normal(0, 4 * rng.integers(1, 9), frame.shape), 0, 255).astype(np.uint8)
+
+    result = evaluate(worlds["knowing"](reel, spoil), reel, **{**SMALL, "clips": 9})
+    lost = (result.scores["psnr"]["reconstruction"] - result.scores["psnr"]["model"]).mean(axis=1)
+    assert result.worst.clips == np.argsort(-lost, kind="stable")[:4].tolist()
+    clip = read_clips(reel, result.protocol, result.worst.clips[:1]).frames_BFHWC[0].numpy()
+    np.testing.assert_array_equal(result.worst.frames["real"][0], clip[SMALL["context"] - 1 :])
+    assert result.shown.clips == [1, 3, 5, 7]
 
 
 def test_more_blur_is_seen_as_lost_likeness_and_sharpness(reel, worlds):

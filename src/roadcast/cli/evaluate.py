@@ -131,7 +131,8 @@ def show_result(result: "Result") -> None:
 
     horizons = result.protocol.horizons
     rows = [[f"{len(result.protocol.clips)} clips, frames ahead:", *map(str, horizons)]]
-    for metric in METRICS.values():
+    for metric in map(METRICS.get, result.metrics):
+        assert metric is not None
         for system, estimate in result.metrics[metric.name].items():
             halves = [(estimate.high[h - 1] - estimate.low[h - 1]) / 2 for h in horizons]
             cells = [

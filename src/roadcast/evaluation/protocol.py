@@ -2,8 +2,9 @@
 
 import dataclasses
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol as Interface
 
 import numpy as np
@@ -15,7 +16,7 @@ from roadcast.data.reel.store import Reel
 from roadcast.errors import UserError
 from roadcast.evaluation.metrics.catalogue import METRICS
 
-VERSION = 1
+VERSION = 2
 HORIZONS = (1, 2, 4, 8, 16, 32)
 
 
@@ -54,8 +55,8 @@ class Protocol:
     horizons     those of them shown in tables
     steps        sampling steps a frame, None for the model's own default
     seed         clip i draws its noise from seed + i
-    metrics      version of every metric
-    extractors   identity of each network that features come from (evaluation/extractors.py), by the name of its distance
+    metrics      version of every metric that is measured
+    networks     identity of each network that looks at frames, by the name of what it gives: a distance of sets, a metric, a judgement
     """
 
     dataset: str
@@ -73,7 +74,7 @@ class Protocol:
     steps: int | None
     seed: int
     metrics: dict[str, int]
-    extractors: dict[str, str] = field(default_factory=dict)
+    networks: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
 
     @property
@@ -92,7 +93,7 @@ class Protocol:
 
 def make_protocol(
     world: World, reel: Reel, *, split: str, clips: int, context: int, horizon: int, steps: int | None, seed: int,
-    extractors: dict[str, str] | None = None,
+    metrics: Sequence[str] = (), networks: Mapping[str, str] = MappingProxyType({}),
 ) -> Protocol:  # fmt: skip
     """The protocol for this model on this split: `clips` clips, evenly spread over all places where one fits.
 
@@ -102,7 +103,7 @@ def make_protocol(
 
     Raises: UserError when sizes or rates of model and reel differ, the split is empty, or no recording is long enough.
     """
-    for name, value, low in (("clips", clips, 2), ("context", context, 1), ("horizon", horizon, 1)):
+    for name, value, low in (("clips", clips, 2), ("context", context, 2), ("horizon", horizon, 1)):
         if value < low:
             raise UserError(f"{name}={value} is too small for an evaluation; use at least {low}")
     if (reel.height, reel.width) != (world.height, world.width):
@@ -147,8 +148,8 @@ def make_protocol(
         horizons=tuple(h for h in HORIZONS if h <= horizon),
         steps=steps,
         seed=seed,
-        metrics={metric.name: metric.version for metric in METRICS.values()},
-        extractors=extractors or {},
+        metrics={name: METRICS[name].version for name in metrics},
+        networks=dict(networks),
     )
 
 

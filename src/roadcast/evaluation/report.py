@@ -14,7 +14,8 @@ from roadcast.evaluation.metrics.catalogue import LIKENESS, METRICS, Metric
 from roadcast.evaluation.metrics.drift import COLLAPSES
 from roadcast.evaluation.metrics.floors import SYSTEMS
 from roadcast.evaluation.metrics.statistics import Estimate
-from roadcast.evaluation.pictures import animation_frames, strip_rows
+from roadcast.evaluation.pictures import Shown, animation_frames, strip_rows
+from roadcast.evaluation.protocol import Protocol
 from roadcast.evaluation.report_sets import distribution_section
 from roadcast.evaluation.steering import LEVEL, RealSteering, Steering
 from roadcast.evaluation.video_io import encode_animation, encode_jpeg, strip
@@ -25,18 +26,27 @@ if TYPE_CHECKING:
 NAMES = {"model": "model", "copy": "last frame repeated", "reconstruction": "tokenizer alone", "real": "real video"}
 SIDES = ("left", "straight", "right")
 MAX_POINTS = 400
+EVENLY = (
+    "The first column is the last real frame the model saw. The tokenizer row is the true frames encoded and decoded: the best "
+    "picture any rollout could draw. Clips are taken evenly from the list, not chosen."
+)
+WORST = (
+    "The clips that the model missed by most, the worst first: by PSNR over the whole horizon, below what the tokenizer alone reaches "
+    "on the same frames."
+)
 
 
 def html_report(result: "Result", *, title: str, about: dict[str, str], logs: dict[str, list[dict]]) -> str:
     """The evaluation as one HTML page without any outside resource; arguments as `Result.save`."""
     sections = [
         _header(result, title, about),
-        _strips(result),
+        _section("Real against imagined", EVENLY, result.shown, result.protocol),
         _animation(result),
         _table(result),
         distribution_section(result),
         _drift(result),
         _steering(result),
+        _section("Where it fails", WORST, result.worst, result.protocol),
         _losses(logs),
         _protocol(result),
     ]
@@ -58,7 +68,7 @@ def markdown_table(result: "Result") -> str:
         "| metric | | " + " | ".join(f"{h} ({h / result.protocol.fps:.2g} s)" for h in horizons) + " |",
         "|---|---|" + "---:|" * len(horizons),
     ]
-    for metric in METRICS.values():
+    for metric in measured(result):
         name = _heading(metric)
         for system in SYSTEMS:
             cells = [_mean_and_half(result.metrics[metric.name][system], h, metric.digits) for h in horizons]
@@ -68,6 +78,11 @@ def markdown_table(result: "Result") -> str:
             cells = [_mean_and_half(result.gain[metric.name], h, metric.digits, sign=True) for h in horizons]
             lines.append("| | model minus last frame | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def measured(result: "Result") -> list[Metric]:
+    """The metrics that this evaluation has, in the order of the catalogue."""
+    return [METRICS[name] for name in result.metrics]
 
 
 def row_name(metric: Metric, system: str) -> str:
@@ -98,23 +113,18 @@ def _header(result: "Result", title: str, about: dict[str, str]) -> str:
     )
 
 
-def _strips(result: "Result") -> str:
-    p = result.protocol
+def _section(heading: str, text: str, shown: Shown, p: Protocol) -> str:
+    """Strips of clips under a heading."""
     labels = ["context", *(f"{h / p.fps:.2g} s" for h in p.horizons)]
     head = "".join(f"<span>{label}</span>" for label in labels)
     blocks = []
-    for at, rows in zip(result.shown.clips, strip_rows(result.shown, p.horizons)):
+    for at, rows in zip(shown.clips, strip_rows(shown, p.horizons)):
         images = "".join(
             f'<span class="row">{name}</span>{_image(image, f"{name} frames of clip {at}")}'
             for name, image in rows.items()
         )
         blocks.append(f'<div class="strip"><span></span><div class="cols">{head}</div>{images}</div>')
-    return (
-        "<section><h2>Real against imagined</h2><p>The first column is the last real frame the model saw. "
-        "The tokenizer row is the true frames encoded and decoded: the best picture any rollout could draw. "
-        "Clips are taken evenly from the list, not chosen.</p>"
-        f'<div class="scroll">{"".join(blocks)}</div></section>'
-    )
+    return f'<section><h2>{heading}</h2><p>{text}</p><div class="scroll">{"".join(blocks)}</div></section>'
 
 
 def _animation(result: "Result") -> str:
@@ -131,7 +141,7 @@ def _table(result: "Result") -> str:
     horizons = result.protocol.horizons
     head = "".join(f"<th>{h}<small>{h / result.protocol.fps:.2g} s</small></th>" for h in horizons)
     body = []
-    for metric in METRICS.values():
+    for metric in measured(result):
         span = f"{escape(_heading(metric))} <small>{escape(metric.better)}</small>"
         body.append(f'<tr class="group"><th colspan="{len(horizons) + 1}">{span}</th></tr>')
         for system in SYSTEMS:
@@ -141,7 +151,7 @@ def _table(result: "Result") -> str:
         if metric.name in LIKENESS:
             gain = result.gain[metric.name]
             body.append(_row("model minus last frame", gain, horizons, metric.digits, "gain", sign=True))
-    meanings = "".join(f"<dt>{escape(m.title)}</dt><dd>{escape(m.meaning)}</dd>" for m in METRICS.values())
+    meanings = "".join(f"<dt>{escape(m.title)}</dt><dd>{escape(m.meaning)}</dd>" for m in measured(result))
     floors = "".join(f"<dt>{escape(NAMES[s])}</dt><dd>{escape(text)}</dd>" for s, text in SYSTEMS.items())
     return (
         "<section><h2>Scores</h2><p>Mean over clips at each horizon, in frames, with its 95 % bootstrap interval. "
@@ -163,7 +173,7 @@ def _row(name: str, estimate: Estimate, horizons: tuple[int, ...], digits: int, 
 def _drift(result: "Result") -> str:
     x = list(range(1, result.protocol.horizon + 1))
     figures = []
-    for metric in METRICS.values():
+    for metric in measured(result):
         lines = [_curve(system, x, result.metrics[metric.name][system]) for system in reversed(SYSTEMS)]
         slope = result.drift[metric.name]["model"]
         title = f"{metric.title} against horizon"

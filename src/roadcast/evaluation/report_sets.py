@@ -23,7 +23,7 @@ COLUMNS = ("distance", "at infinitely many", "kernel distance", "precision", "re
 def distribution_section(result: "Result") -> str:
     """Tables and curves of every extractor; nothing where there was none."""
     blocks = [
-        _block(name, by_system, result.protocol.extractors[name]) for name, by_system in result.distributions.items()
+        _block(name, by_system, result.protocol.networks[name]) for name, by_system in result.distributions.items()
     ]
     if not blocks:
         return ""

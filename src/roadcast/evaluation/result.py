@@ -20,15 +20,16 @@ from roadcast.evaluation.video_io import encode, encode_animation, stack
 class Result:
     """Everything one evaluation measured.
 
-    scores          [metric][system] array [clip, horizon frame]; motion in pixels, sharpness in grey levels
-    metrics         [metric][system] mean and interval at every horizon frame; motion and sharpness as ratios to real
-    gain            [psnr | ssim] model minus copy, paired by clip, at every horizon frame
+    scores          [metric][system] array [clip, horizon frame]; motion and jitter in pixels, flicker and sharpness in grey levels
+    metrics         [metric][system] mean and interval at every horizon frame; `RATIOS` as ratios to real
+    gain            [metric of LIKENESS] model minus copy, paired by clip, at every horizon frame
     drift           [metric][system] least-squares slope a second along the rollout
     collapse        [model | copy][kind] share of clips
     distributions   [fvd | frame_frechet][system] distances of sets of features, for the extractors that were given
     steering        the steering test, or None, and then `steering_note` says why
     real_steering   the same on the recorded video, None where it says nothing
     seconds         wall time, and frames imagined a second
+    shown, worst    pictures of clips evenly from the list, and of those the model missed by most
     """
 
     protocol: Protocol
@@ -43,10 +44,11 @@ class Result:
     real_steering: RealSteering | None
     seconds: dict[str, float]
     shown: Shown
+    worst: Shown
 
     def to_dict(self) -> dict:
         """Everything but pictures and the scores of single clips, as JSON types, numbers to six digits."""
-        skipped = {"scores", "shown", "protocol"}
+        skipped = {"scores", "shown", "worst", "protocol"}
         plain = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in skipped}
         return {"protocol": self.protocol.to_dict(), **plain}
 

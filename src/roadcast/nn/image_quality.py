@@ -98,6 +98,15 @@ def scales_that_fit(height: int, width: int, window: int = 11) -> int:
     return scales
 
 
+def weights_that_fit(height: int, width: int) -> list[float]:
+    """Exponents for `ms_ssim` of as many of the paper's five scales as fit into images of this size, scaled to the same sum, 1.
+
+    Five take images of 176 pixels a side.
+    """
+    weights = MS_SSIM_WEIGHTS[: scales_that_fit(height, width)]
+    return [weight / sum(weights) for weight in weights]
+
+
 def halved(x: Tensor) -> Tensor:
     """The mean of 2x2 pixels of images [..., H, W, C]; an odd last row or column is left out."""
     height, width = x.shape[-3:-1]

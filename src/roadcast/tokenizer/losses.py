@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from roadcast.nn.image_quality import MS_SSIM_WEIGHTS, halved, ms_ssim, scales_that_fit, ssim
+from roadcast.nn.image_quality import halved, ms_ssim, ssim, weights_that_fit
 
 PictureLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -24,12 +24,8 @@ def structure_loss(made_BFHWC: Tensor, true_BFHWC: Tensor) -> Tensor:
 
 
 def multiscale_loss(made_BFHWC: Tensor, true_BFHWC: Tensor) -> Tensor:
-    """`1 - MS-SSIM` (Wang et al. 2003; as a loss: Zhao et al. 2017), over as many of the paper's five scales as fit.
-
-    Five take pictures of 176 pixels a side; the exponents of fewer are scaled to the same sum, 1.
-    """
-    weights = MS_SSIM_WEIGHTS[: scales_that_fit(*made_BFHWC.shape[2:4])]
-    weights = [weight / sum(weights) for weight in weights]
+    """`1 - MS-SSIM` (Wang et al. 2003; as a loss: Zhao et al. 2017), over as many of the paper's five scales as fit."""
+    weights = weights_that_fit(*made_BFHWC.shape[2:4])
     return 1 - ms_ssim(made_BFHWC, true_BFHWC, data_range=2.0, weights=weights).mean()
 
 

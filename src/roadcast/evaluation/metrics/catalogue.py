@@ -24,16 +24,29 @@ METRICS: dict[str, Metric] = {
                "Falls by nature with the horizon, since the future is open, and favours blur."),
         Metric("ssim", 1, "SSIM", "", "higher", 3,
                "Structural similarity to the true frame (Wang et al. 2004), 1 for equal frames."),
+        Metric("ms_ssim", 1, "MS-SSIM", "", "higher", 3,
+               "The same over several scales (Wang et al. 2003), as many of its five as fit: coarse structure counts, and small "
+               "displacements less."),
+        Metric("lpips", 1, "LPIPS", "", "lower", 3,
+               "Learned perceptual distance to the true frame (Zhang et al. 2018), 0 for equal frames."),
         Metric("warp_error", 1, "Temporal warp error", "grey levels", "lower", 2,
                "What motion does not explain: mean absolute difference of a frame and the one before it moved along "
                "the optical flow, over pixels seen in both (after Lai et al. 2018). 0 for a frozen video, so read it "
                "with the motion ratio."),
         Metric("motion", 1, "Motion ratio", "x real", "near 1", 2,
                "Mean length of the optical flow, generated over real. Under 1 it moves too little, 0 is frozen."),
+        Metric("jitter", 1, "Jitter ratio", "x real", "near 1", 2,
+               "Mean length of the change of optical flow from frame to frame, generated over real. Over 1 it moves less smoothly."),
+        Metric("flicker", 1, "Flicker ratio", "x real", "near 1", 2,
+               "Second difference in time of the brightness of 4 x 8 cells of the picture, generated over real. Over 1 it flickers."),
         Metric("sharpness", 1, "Sharpness ratio", "x real", "near 1", 2,
                "Mean absolute difference of neighbouring pixels, generated over real. Under 1 blurred, over 1 noisy."),
+        Metric("depth", 1, "Depth consistency error", "", "lower", 4,
+               "How far depth, as a network sees it in every frame alone, disagrees from one frame to the next once moved along the "
+               "optical flow: mean absolute log ratio. Read it with the motion ratio, and against real video."),
     )
 }  # fmt: skip
+"""In the order of tables. An evaluation has those that its measures give (evaluation/measures.py)."""
 
-LIKENESS = ("psnr", "ssim")
-RATIOS = ("motion", "sharpness")
+LIKENESS = ("psnr", "ssim", "ms_ssim", "lpips")
+RATIOS = ("motion", "jitter", "flicker", "sharpness")

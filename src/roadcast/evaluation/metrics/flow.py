@@ -25,11 +25,13 @@ class Motion:
     lateral      mean horizontal flow in pixels of the frame; above 0 the picture moves right, as when turning left
     magnitude    mean length of the flow in pixels of the frame
     warp_error   temporal consistency in grey levels, see `metrics.temporal.warp_error`
+    jitter       mean length of the flow's change against the one before, in pixels of the frame; 0 for the first
     """
 
     lateral: np.ndarray
     magnitude: np.ndarray
     warp_error: np.ndarray
+    jitter: np.ndarray
 
 
 def dense_flow(before_HW: np.ndarray, after_HW: np.ndarray) -> np.ndarray:
@@ -44,15 +46,17 @@ def dense_flow(before_HW: np.ndarray, after_HW: np.ndarray) -> np.ndarray:
 def motion(video_FHWC: np.ndarray) -> Motion:
     """The motion and temporal consistency of one uint8 RGB video."""
     frames, grey, scale = _reduced(video_FHWC)
-    rows = []
+    rows, before = [], None
     for f in range(len(grey) - 1):
         if np.array_equal(frames[f], frames[f + 1]):
-            rows.append((0.0, 0.0, 0.0))
-            continue
-        forward, backward = dense_flow(grey[f], grey[f + 1]), dense_flow(grey[f + 1], grey[f])
-        error = warp_error(frames[f], frames[f + 1], forward, backward)
-        rows.append((forward[..., 0].mean() * scale, np.hypot(forward[..., 0], forward[..., 1]).mean() * scale, error))
-    return Motion(*np.asarray(rows, dtype=np.float64).reshape(-1, 3).T)
+            forward, error = np.zeros((*grey[f].shape, 2), np.float32), 0.0
+        else:
+            forward, backward = dense_flow(grey[f], grey[f + 1]), dense_flow(grey[f + 1], grey[f])
+            error = warp_error(frames[f], frames[f + 1], forward, backward)
+        change = 0.0 if before is None else _length(forward - before) * scale
+        rows.append((forward[..., 0].mean() * scale, _length(forward) * scale, error, change))
+        before = forward
+    return Motion(*np.asarray(rows, dtype=np.float64).reshape(-1, 4).T)
 
 
 def lateral_motion(video_FHWC: np.ndarray) -> np.ndarray:
@@ -65,6 +69,10 @@ def of_each(measure: Callable[[np.ndarray], T], videos: Sequence[np.ndarray]) ->
     """`motion` or `lateral_motion` of several videos at once, on all cores."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         return list(pool.map(measure, videos))
+
+
+def _length(flow_HW2: np.ndarray) -> float:
+    return float(np.hypot(flow_HW2[..., 0], flow_HW2[..., 1]).mean())
 
 
 def _reduced(video_FHWC: np.ndarray) -> tuple[Sequence[np.ndarray], list[np.ndarray], float]:

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+CELLS = (4, 8)  # down, across
+
 
 def warp_error(before_HWC: np.ndarray, after_HWC: np.ndarray, forward: np.ndarray, backward: np.ndarray) -> float:
     """Mean absolute difference in grey levels (0 to 255) between a frame and the one before, moved along the flow.
@@ -29,6 +31,18 @@ def warp_error(before_HWC: np.ndarray, after_HWC: np.ndarray, forward: np.ndarra
     size = _square(backward) + _square(forward_there)
     valid = inside & (_square(backward + forward_there) <= 0.01 * size + 0.5)
     return float(np.mean(cv2.mean(cv2.absdiff(after_HWC, moved), valid.astype(np.uint8))[:3]))
+
+
+def flicker(video_FHWC: np.ndarray) -> np.ndarray:
+    """`mean over cells |b[f] - 2 b[f-1] + b[f-2]|`, b the mean brightness of each of CELLS of a frame, in grey levels [F - 2].
+
+    What brightens evenly, as a car coming nearer does, has no second difference; lights that pulse from frame to frame do. Cells
+    are so large that motion hardly shows in them.
+    """
+    height, width = CELLS
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in video_FHWC]
+    cells = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in grey])
+    return np.abs(np.diff(cells, n=2, axis=0)).mean(axis=(1, 2))
 
 
 def _square(flow_HW2: np.ndarray) -> np.ndarray:
