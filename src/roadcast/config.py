@@ -102,6 +102,18 @@ class FlowConfig:
     context_noise: float = 0.05
 
 
+@dataclass
+class InverseConfig:
+    """The network that reads controls back from frames (perception/inverse.py), a judge of worlds. None where width is 0.
+
+    past, ahead  pairs of neighbouring frames before and after a command that it looks at
+    """
+
+    width: int = 0
+    past: int = 1
+    ahead: int = 6
+
+
 REMAT_MODES = ("none", "selective", "block")
 
 
@@ -211,6 +223,7 @@ class Config:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
+    inverse: InverseConfig = field(default_factory=InverseConfig)
     train: dict[str, StageConfig] = field(default_factory=dict)
     guard: GuardConfig = field(default_factory=GuardConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
@@ -232,6 +245,9 @@ class Config:
             )
         if self.flow.prediction not in ("x", "v"):
             raise UserError(f"flow.prediction = {self.flow.prediction!r}; use 'x' or 'v'")
+        for name in ("width", "past", "ahead"):
+            if (value := getattr(self.inverse, name)) < 0 or (name == "width" and value % 4):
+                raise UserError(f"inverse.{name} = {value}; use 0 or more, and a multiple of 4 for the width")
         if self.data.reel and self.data.mixture:
             raise UserError("data.reel and data.mixture are both given; name the reel in the mixture, with a weight")
         for name, stage in self.train.items():
