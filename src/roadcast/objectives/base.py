@@ -20,12 +20,14 @@ Terms = dict[str, Tensor]
 class Objective:
     """A loss over clips for one part of a world.
 
-    `options` are the numbers a recipe may set, with their defaults; `reads` says whether clips come as frames or latents, which is
-    also what is made of them. `losses` are the stage's further terms, for `loss` to add to its own.
+    `options` are the numbers a recipe may set, with their defaults. `reads` says whether clips come as frames or latents, `makes`
+    what comes out, "frames", "latents" or nothing that one could look at. `losses` are the stage's further terms, for `loss` to add
+    to its own.
     """
 
     name: ClassVar[str]
     reads: ClassVar[str]
+    makes: ClassVar[str] = ""
     defaults: ClassVar[dict[str, float]] = {}
 
     def __init__(self, world: World, options: dict[str, float], losses: dict[str, float]):
@@ -36,7 +38,7 @@ class Objective:
             )
         self.world = world
         self.options = self.defaults | options
-        self.losses = Losses(losses, self.reads)
+        self.losses = Losses(losses, self.makes)
 
     @property
     def trained(self) -> nn.Module:
@@ -46,6 +48,9 @@ class Objective:
     def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
         """The scalar to minimise over one batch, and its parts for the log. All chance comes from `generator`."""
         raise NotImplementedError
+
+    def follow(self, average: Mapping[str, Tensor]) -> None:
+        """Told before the first loss: the moving average of `trained`, by the names of its state dict. It moves with every step."""
 
     def finish(self, clips: Iterable[Clip]) -> None:
         """What is left to do once the weights are final, given some training clips."""

@@ -21,7 +21,7 @@ class DiffusionForcing(OneCall):
     which is where a sampler of few steps begins.
     """
 
-    reads = "latents"
+    reads = makes = "latents"
     defaults: ClassVar[dict[str, float]] = {
         "difference": 0.2,
         "clean_share": 0.5,

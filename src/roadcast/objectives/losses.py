@@ -43,7 +43,7 @@ def register_loss(name: str, compares: str) -> Callable[[LossFunction], LossFunc
 class Losses:
     """The losses of one stage with their weights.
 
-    makes  what the stage makes, "frames" or "latents"; `UserError` for a loss that compares the other, or whose name is unknown
+    makes  what the stage makes, "frames", "latents" or ""; `UserError` for a loss that compares another, or whose name is unknown
     """
 
     def __init__(self, weights: dict[str, float], makes: str):
@@ -52,7 +52,7 @@ class Losses:
         for name in weights:
             if (compares := LOSSES[name].compares) != makes:
                 raise UserError(
-                    f"loss {name!r} compares {compares}, and this stage makes {makes}; take it out of the stage's losses"
+                    f"loss {name!r} compares {compares}, and this stage makes {makes or 'neither frames nor latents'}; take it out of the stage's losses"
                 )
 
     def add_to(self, loss: Tensor, terms: dict[str, Tensor], made: Tensor, true: Tensor, clip: Clip) -> Tensor:

@@ -30,7 +30,7 @@ class TokenizerObjective(Objective):
     In training the decoder reads shaken latents (tokenizer/bottleneck.py), so that neighbours come to mean the same.
     """
 
-    reads = "frames"
+    reads = makes = "frames"
     defaults: ClassVar[dict[str, float]] = {
         **dict.fromkeys(PICTURE_LOSSES, 0.0),
         "pixel": 1.0,

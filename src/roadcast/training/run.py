@@ -123,7 +123,8 @@ def train_stage(run: Run, name: str, stage: StageConfig, fresh: Callable[[], Wor
         latents = cached_latents(run, objective.world)
     clips = Drawn(run, stage, latents)
     held_out, log = clips.held_out(), Log(folder, lambda: run.trackers(folder), run.tell, speaks=mesh.main)
-    sample = Sample(clips.judging[0], config, objective.reads) if clips.judging and mesh.main else None
+    filmed = objective.makes and clips.judging and mesh.main
+    sample = Sample(clips.judging[0], config, objective.makes) if filmed else None
     cameras = tuple(run.reels[0].cameras[:1])
     augment = Augment(stage.augment, config.seed, actions=config.dynamics.actions, cameras=cameras)
 
@@ -137,7 +138,7 @@ def train_stage(run: Run, name: str, stage: StageConfig, fresh: Callable[[], Wor
     def show(step: int, weights: dict[str, torch.Tensor]) -> None:
         film = sample.film(finished(weights).world) if sample else None
         if film is not None:
-            log.video(step, "imagined" if objective.reads == "latents" else "reconstructed", film, config.data.fps)
+            log.video(step, "imagined" if objective.makes == "latents" else "reconstructed", film, config.data.fps)
 
     weights = fit(
         objective, stage, config, mesh, run.dtype,

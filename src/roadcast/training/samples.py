@@ -16,11 +16,11 @@ IMAGINED = 24
 class Sample:
     """One held-out clip, and what a world makes of it.
 
-    reads  "frames": the clip through the tokenizer and back; "latents": the context of a world, and what it imagines after it
+    makes  "frames": the clip through the tokenizer and back; "latents": the context of a world, and what it imagines after it
     """
 
-    def __init__(self, reel: Reel, config: Config, reads: str):
-        self.reads = reads
+    def __init__(self, reel: Reel, config: Config, makes: str):
+        self.makes = makes
         stride = config.tokenizer.time_stride
         self.context = (config.dynamics.context_frames - 1) // stride * stride or stride
         places = [(i, v) for i, v in enumerate(reel.videos) if v.split == "val" and v.frames >= self.context + stride]
@@ -37,7 +37,7 @@ class Sample:
             return None
         clip, true = self.clip, self.clip.frames_BFHWC
         assert true is not None
-        if self.reads == "frames":
+        if self.makes == "frames":
             made = world.reconstruct(true)
         else:
             made = world.imagine(true[:, : self.context], clip.actions_BFA, clip.known_BFA, seeds=[0])

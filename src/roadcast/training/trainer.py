@@ -64,6 +64,7 @@ def fit(
     engine = parallelise(objective, stage, compute, mesh, dtype)
     model = engine.model.train()
     optimizers, ema = build_optimizers(model, stage, compute.offload), EMA(model, stage.ema)
+    objective.follow(ema.average)
     state, course = TrainingState(model, optimizers, ema), Course(stage, config.guard, mesh.device.type, dtype)
     checkpoints = Checkpoints(
         folder / "state", keep=stage.keep, keep_best=stage.keep_best,
