@@ -55,7 +55,7 @@ def test_what_is_missing_is_said_or_left_out(reel, worlds):
 
 
 def test_a_rollout_of_one_frame_still_has_a_report(reel, worlds, tmp_path):
-    result = evaluate(worlds["turning"](gain=1.0), reel, **{**SMALL, "horizon": 1, "context": 2})
+    result = evaluate(worlds["turning"](gain=1.0), reel, **{**SMALL, "horizon": 1, "context": 1})
     assert result.save(tmp_path).stat().st_size > 10_000
 
 

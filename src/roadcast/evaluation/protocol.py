@@ -103,7 +103,7 @@ def make_protocol(
 
     Raises: UserError when sizes or rates of model and reel differ, the split is empty, or no recording is long enough.
     """
-    for name, value, low in (("clips", clips, 2), ("context", context, 2), ("horizon", horizon, 1)):
+    for name, value, low in (("clips", clips, 2), ("context", context, 1), ("horizon", horizon, 1)):
         if value < low:
             raise UserError(f"{name}={value} is too small for an evaluation; use at least {low}")
     if (reel.height, reel.width) != (world.height, world.width):

@@ -13,7 +13,8 @@ from roadcast.evaluation.metrics.floors import copy_last, partner
 from roadcast.evaluation.protocol import Protocol, World, read_clips
 
 BEFORE = 2
-"""Real frames at the head of every video: what a second difference in time, the longest look back of any measure, needs."""
+"""Real frames at the head of every video: what a second difference in time, the longest look back of any measure, needs. A context of
+one frame has it twice."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,15 @@ def show(world: World, reel: Reel, protocol: Protocol, indices: Sequence[int]) -
         torch.cuda.synchronize(made.device)
     seconds = time.perf_counter() - started
     frames = clip.frames_BFHWC.to(made.device)
-    start = context - BEFORE
-    videos = {
-        "model": torch.cat([frames[:, start:context], made], dim=1),
-        "copy": copy_last(frames, context)[:, start:],
-        "reconstruction": world.reconstruct(clip.frames_BFHWC)[:, start:].to(made.device),
-        "real": frames[:, start:],
+    whole = {
+        "model": torch.cat([frames[:, :context], made], dim=1),
+        "copy": copy_last(frames, context),
+        "reconstruction": world.reconstruct(clip.frames_BFHWC).to(made.device),
+        "real": frames,
     }
+    if context < BEFORE:
+        whole = {name: torch.cat([video[:, :1], video], dim=1) for name, video in whole.items()}
+    videos = {name: video[:, -protocol.horizon - BEFORE :] for name, video in whole.items()}
     compared = {name: video[:, BEFORE:] for name, video in videos.items()}
     compared["real"] = other.frames_BFHWC[:, context:].to(made.device)
     return Scene(
