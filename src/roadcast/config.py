@@ -103,6 +103,21 @@ class FlowConfig:
 
 
 @dataclass
+class FeaturesConfig:
+    """The encoder of videos to features (perception/encoder.py), taught by the objectives jepa and contrastive. None where depth is 0.
+
+    patch, tubelet  pixels a side, and frames, of what makes one token
+    """
+
+    depth: int = 0
+    width: int = 192
+    heads: int = 6
+    patch: int = 16
+    tubelet: int = 2
+    mlp_ratio: float = 2.6667
+
+
+@dataclass
 class InverseConfig:
     """The network that reads controls back from frames (perception/inverse.py), a judge of worlds. None where width is 0.
 
@@ -223,6 +238,7 @@ class Config:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
     inverse: InverseConfig = field(default_factory=InverseConfig)
     train: dict[str, StageConfig] = field(default_factory=dict)
     guard: GuardConfig = field(default_factory=GuardConfig)
@@ -245,6 +261,7 @@ class Config:
             )
         if self.flow.prediction not in ("x", "v"):
             raise UserError(f"flow.prediction = {self.flow.prediction!r}; use 'x' or 'v'")
+        _check_features(self.features, self.data)
         for name in ("width", "past", "ahead"):
             if (value := getattr(self.inverse, name)) < 0 or (name == "width" and value % 4):
                 raise UserError(f"inverse.{name} = {value}; use 0 or more, and a multiple of 4 for the width")
@@ -307,6 +324,22 @@ def _check_dynamics(dynamics: DynamicsConfig) -> None:
         )
     if dynamics.rope_factor < 1:
         raise UserError(f"dynamics.rope_factor = {dynamics.rope_factor:g}; use 1 for none, or more")
+
+
+def _check_features(features: FeaturesConfig, data: DataConfig) -> None:
+    for name, least in (("depth", 0), ("width", 1), ("heads", 1), ("patch", 1), ("tubelet", 1)):
+        if (value := getattr(features, name)) < least:
+            raise UserError(f"features.{name} = {value}; use {least} or more")
+    head_dim, rest = divmod(features.width, features.heads)
+    if rest or head_dim % 2 or head_dim < 6:
+        raise UserError(
+            f"features.width = {features.width} over {features.heads} heads; each must get an even number of channels, 6 or more, "
+            "for rotary positions on three axes"
+        )
+    if features.depth and (data.height % features.patch or data.width % features.patch):
+        raise UserError(
+            f"features.patch = {features.patch} does not divide {data.height}x{data.width} pixels; use a divisor of both"
+        )
 
 
 def _check_stage(name: str, stage: StageConfig) -> None:

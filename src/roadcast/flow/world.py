@@ -10,6 +10,7 @@ from roadcast.dynamics.model import Dynamics
 from roadcast.errors import UserError
 from roadcast.flow.rollout import Rollout
 from roadcast.nn.causal_conv import Stream
+from roadcast.perception.encoder import VideoEncoder
 from roadcast.perception.inverse import InverseDynamics
 from roadcast.safetensors import load_tensors, save_tensors
 from roadcast.tokenizer.model import Tokenizer
@@ -23,6 +24,7 @@ class World(nn.Module):
         self.config = config
         self.tokenizer = Tokenizer(config.tokenizer)
         self.dynamics = Dynamics(config.dynamics, config.tokenizer.latent_channels)
+        self.features = VideoEncoder(config.features) if config.features.depth else None
         self.inverse = InverseDynamics(config.inverse, config.dynamics.actions) if config.inverse.width else None
 
     @property

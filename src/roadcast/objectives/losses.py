@@ -52,7 +52,7 @@ class Losses:
         for name in weights:
             if (compares := LOSSES[name].compares) != makes:
                 raise UserError(
-                    f"loss {name!r} compares {compares}, and this stage makes {makes or 'neither frames nor latents'}; take it out of the stage's losses"
+                    f"loss {name!r} compares {compares}, and this stage makes {makes or 'nothing'}; take it out of the stage's losses"
                 )
 
     def add_to(self, loss: Tensor, terms: dict[str, Tensor], made: Tensor, true: Tensor, clip: Clip) -> Tensor:
