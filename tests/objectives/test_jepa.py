@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from moving import features_config, moving
 from roadcast.config import Config, FeaturesConfig, StageConfig
 from roadcast.data.augment import Augment
 from roadcast.data.clip import Clip
@@ -22,28 +23,6 @@ from roadcast.training.trainer import fit
 from worlds import micro_config
 
 SMALL = {"predictor_width": 12, "predictor_depth": 1}
-
-
-def features_config(**changes) -> Config:
-    return micro_config(**{
-        "features__depth": 1, "features__width": 24, "features__heads": 2, "features__patch": 8, **changes,
-    })  # fmt: skip
-
-
-def moving(batch: int = 4, frames: int = 4, seed: int = 0) -> Clip:
-    """Bright squares on a dark ground, each clip's at its own place, moving by its own speed."""
-    chance = torch.Generator().manual_seed(seed)
-    place, speed = (torch.rand(batch, 1, generator=chance) * high for high in (40, 4))
-    left_BF = place + speed * torch.arange(frames)
-    x = torch.arange(64)
-    inside_BFW = (left_BF[..., None] <= x) & (x < left_BF[..., None] + 20)
-    frames_BFHWC = (200 * inside_BFW + 20).to(torch.uint8)[:, :, None, :, None].repeat(1, 1, 32, 1, 3)
-    zeros = torch.zeros(batch, dtype=torch.int64)
-    return Clip(
-        frames_BFHWC=frames_BFHWC, z_BTHWC=None, actions_BFA=torch.zeros(batch, frames, 2),
-        known_BFA=torch.zeros(batch, frames, 2, dtype=torch.bool), t_ns_BF=torch.zeros(batch, frames, dtype=torch.int64),
-        video_B=zeros, first_B=zeros,
-    )  # fmt: skip
 
 
 def objective(name: str = "jepa", **options) -> Objective:
@@ -160,12 +139,12 @@ def test_the_contrastive_loss_is_the_formula():
 
 @pytest.mark.parametrize("name", ["jepa", "contrastive"])
 def test_without_an_encoder_there_is_nothing_to_train(name):
-    with pytest.raises(UserError, match="features.depth = 0; set it"):
+    with pytest.raises(UserError, match=r"features.depth = 0; set it"):
         build_objective(name, World(micro_config()), {})
 
 
 def test_settings_that_cannot_be_are_told():
-    with pytest.raises(UserError, match="predictor_width = 20; use a multiple of the encoder's head dimension 12"):
+    with pytest.raises(UserError, match=r"predictor_width = 20; use a multiple of the encoder's head dimension 12"):
         objective(predictor_width=20)
     with pytest.raises(UserError, match="option seen = 0"):
         objective("contrastive", seen=0.0)

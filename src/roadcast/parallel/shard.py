@@ -13,7 +13,6 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from roadcast.dynamics.model import Block
 from roadcast.errors import UserError
-from roadcast.tokenizer.adversary import Adversary
 from roadcast.tokenizer.model import ResidualBlock, Tokenizer
 
 PASSES = ("encode_hidden", "decode_raw")
@@ -24,11 +23,11 @@ def shard(module: nn.Module, mesh: DeviceMesh, dtype: torch.dtype) -> None:
     """Shard the weights of `module` over `mesh`, block by block and the rest together.
 
     dtype  blocks come together, and compute, in it; weights, and the sums of gradients, stay float32
-    Raises `UserError` for a tokenizer trained with an adversary, which weighs its terms by the gradient of one whole kernel.
+    Raises `UserError` where several networks are trained at once: each of them is called by itself, which sharding would not see.
     """
-    if any(isinstance(part, Adversary) for part in module.modules()):
+    if isinstance(module, nn.ModuleDict):
         raise UserError(
-            "compute.shard is not for a tokenizer with the option adversarial; set compute.shard = 1, or the option to 0"
+            f"compute.shard is for stages that train one network, and this one trains {' and '.join(module)}; set compute.shard = 1"
         )
     # its warning of answers that are views and might be changed in place, which nothing here does
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view", UserWarning)
