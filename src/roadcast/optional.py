@@ -14,6 +14,7 @@ EXTRAS = {
     "remote": ("fsspec", "stream"),
     "onnx": ("onnxruntime", "onnx"),
     "fp8": ("torchao", "fp8"),
+    "optuna": ("optuna", "sweep"),
 }
 """By module of `roadcast.extras`: the package it needs, and the extra of roadcast that installs it."""
 

@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from roadcast.cli.folders import recipe_path
 from roadcast.config import load_config
 from roadcast.objectives.base import OBJECTIVES
 from roadcast.presets import PRESETS, preset_config
+from roadcast.research.space import changes_of, draw
+from roadcast.research.study import load_study, variants
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+FILES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+STUDIES = [path for path in FILES if path.stem.startswith(("ablate_", "sweep_"))]
+RECIPES = [path for path in FILES if path not in STUDIES]
 
 
 def test_there_is_a_recipe_for_every_preset_and_the_demo():
@@ -22,6 +27,17 @@ def test_recipe_loads_over_its_preset(path):
     assert config.data.height == preset_config("tiny" if path.stem == "demo" else path.stem).data.height
     assert all(stage.objective in OBJECTIVES for stage in config.train.values())
     assert list(config.train)[:2] == ["tokenizer", "dynamics"]
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_run_of_a_study_can_be_configured(path):
+    study = load_study(path)
+    if path.stem.startswith("sweep_"):
+        generator = np.random.default_rng(0)
+        changes = changes_of({name: draw(range_, generator) for name, range_ in study.space.items()})
+        assert study.config(Path("reel"), changes).to_dict() != study.config(Path("reel")).to_dict()
+    else:
+        assert len({repr(study.config(Path("reel"), changes)) for changes in variants(study).values()}) > 1
 
 
 def test_the_demo_finds_its_recipe():

@@ -11,7 +11,7 @@ from roadcast.errors import UserError
 from roadcast.files import BARRED, FULL
 
 DONE, FAULT, MISUSE, INTERRUPTED = 0, 1, 2, 130
-RESUMABLE = ("ingest", "train", "demo")
+RESUMABLE = ("ingest", "train", "demo", "ablate", "sweep")
 
 COMMANDS = {
     "ingest": "turn raw recordings into a reel",
@@ -20,6 +20,9 @@ COMMANDS = {
     "generate": "drive a world by a script and write a video",
     "evaluate": "measure a world and write a report",
     "compare": "hold one evaluation against another",
+    "ablate": "train variants of a recipe from several seeds, and tell what each change does",
+    "sweep": "look for better settings, at random or by TPE",
+    "leaderboard": "rank what was measured by one protocol",
     "drive": "take the wheel, in the browser",
     "export": "write a world as files that run without roadcast's model code",
     "demo": "the whole road once, on a small built-in world, in about ten minutes",
@@ -130,7 +133,7 @@ def dispatch(arguments: list[str]) -> None:
 
 
 def _listed(commands: dict[str, str]) -> str:
-    return "\n".join(f"  {command:<10}{what}" for command, what in commands.items())
+    return "\n".join(f"  {command:<12}{what}" for command, what in commands.items())
 
 
 def _check_known(name: str, commands: dict[str, str]) -> None:

@@ -56,8 +56,8 @@ def compare(a: Evaluation, b: Evaluation) -> list[Difference]:
 
     Raises `UserError` where the protocols differ, with the field that does and its two values.
     """
-    ours, theirs = ({k: v for k, v in e.record["protocol"].items() if k not in COMPARED} for e in (a, b))
-    if (difference := first_difference(ours, theirs)) is not None:
+    ours, theirs = (e.record["protocol"] for e in (a, b))
+    if (difference := first_difference(settled(ours), settled(theirs))) is not None:
         raise UserError(
             f"{a.folder} and {b.folder} were measured by different protocols: {shortened(difference)}; such scores have no order. "
             "Evaluate both on the same reel, split and clips"
@@ -68,6 +68,11 @@ def compare(a: Evaluation, b: Evaluation) -> list[Difference]:
         if name in a.scores and name in b.scores
         for horizon in a.record["protocol"]["horizons"]
     ]
+
+
+def settled(protocol: dict[str, Any]) -> dict[str, Any]:
+    """What of a protocol must be equal for two scores to have an order."""
+    return {name: value for name, value in protocol.items() if name not in COMPARED}
 
 
 def one_difference(name: str, horizon: int, a: Evaluation, b: Evaluation) -> Difference:

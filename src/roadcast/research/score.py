@@ -1,0 +1,73 @@
+"""The scores that runs are compared by: their names, which way is better, and where an evaluation keeps them."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from roadcast.errors import UserError
+from roadcast.evaluation.metrics.catalogue import METRICS
+from roadcast.evaluation.metrics.statistics import mean_estimate
+from roadcast.evaluation.steering import MIN_CONTEXTS
+
+STEERING = "steering"
+"""The one score without a horizon: by how many pixels a frame hard left and hard right part the picture, above 0 the right way."""
+
+Scores = dict[str, list[float]]
+"""By name, NAME@FRAMES or `steering`: mean, and the ends of its 95 % interval over clips."""
+
+
+def scores_of(record: dict[str, Any]) -> Scores:
+    """The model's scores in the record of an evaluation (metrics.json), at every horizon that was imagined."""
+    scores = {
+        f"{name}@{at + 1}": list(values)
+        for name in METRICS
+        if name in record["metrics"]
+        for by_system in [record["metrics"][name]["model"]]
+        for at, values in enumerate(zip(by_system["mean"], by_system["low"], by_system["high"], strict=True))
+    }
+    if record["steering"] is not None:
+        flow = np.array(record["steering"]["flow"])
+        parted = mean_estimate(flow[:, 0] - flow[:, -1])
+        scores[STEERING] = [parted.mean, parted.low, parted.high]
+    return scores
+
+
+def better(score: str) -> str:
+    """Which values are better: higher, lower, or near 1."""
+    return "higher" if score == STEERING else METRICS[score.partition("@")[0]].better
+
+
+def badness(score: str, value: float) -> float:
+    """The value as something to make small, for rankings and searches; infinite where it is not a number."""
+    if math.isnan(value):
+        return math.inf
+    return {"higher": -value, "lower": value}.get(better(score), abs(value - 1))
+
+
+def digits(score: str) -> int:
+    """With how many digits after the point a score is told."""
+    return 3 if score == STEERING else METRICS[score.partition("@")[0]].digits
+
+
+def title(score: str) -> str:
+    """What a score is called at the head of a column."""
+    if score == STEERING:
+        return "steering (px)"
+    name, _, frames = score.partition("@")
+    unit = f" ({METRICS[name].unit})" if METRICS[name].unit else ""
+    return f"{METRICS[name].title} at {frames}{unit}"
+
+
+def check_score(score: str, horizon: int, steering_contexts: int, where: str) -> None:
+    """`UserError`, with `where` it was asked for, unless an evaluation of so many frames and steering contexts has it."""
+    name, _, frames = score.partition("@")
+    if score == STEERING:
+        if steering_contexts < MIN_CONTEXTS:
+            raise UserError(
+                f"{where}: steering needs measure.steering_contexts = {MIN_CONTEXTS} or more, here {steering_contexts}"
+            )
+    elif name not in METRICS or not frames.isdigit() or not 1 <= int(frames) <= horizon:
+        raise UserError(
+            f"{where}: {score!r} is no score; write NAME@FRAMES, of {', '.join(METRICS)} at 1 to {horizon}, or steering"
+        )
