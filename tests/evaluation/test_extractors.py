@@ -1,5 +1,6 @@
 """The networks behind the distances: the published layout is read, what does not fit is told, and worse video lies further off."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -9,9 +10,11 @@ import torch
 import torch.nn.functional as F
 
 from roadcast.errors import UserError
-from roadcast.evaluation.extractors import FITS, fitted, frame_extractor, fvd_extractor
+from roadcast.evaluation import extractors
+from roadcast.evaluation.extractors import FITS, fid_extractor, fitted, frame_extractor, fvd_extractor
 from roadcast.evaluation.metrics.distribution import distributions
 from roadcast.evaluation.runner import evaluate
+from roadcast.files import sha256
 from roadcast.nn.i3d import I3D, same_padding
 from roadcast.nn.squeezenet import SIDE, SqueezeNet
 
@@ -71,6 +74,18 @@ def test_torchscript_weights_are_read_without_running_them(tmp_path):
         torch.jit.trace(random_i3d(), x, check_trace=False).save(str(tmp_path / "i3d_torchscript.pt"))
         expected = random_i3d()(x)
     np.testing.assert_array_equal(fvd_extractor(tmp_path / "i3d_torchscript.pt").features(clip), expected.numpy())
+
+
+def test_with_weights_other_than_the_published_nothing_is_called_fid(tmp_path, monkeypatch):
+    file = tmp_path / "inception.pth"
+    layout = json.loads((Path(__file__).parents[1] / "golden" / "metrics.json").read_text())["inception"]["layout"]
+    torch.save({name: torch.rand(shape) for name, shape in layout.items()}, file)
+    with pytest.raises(UserError, match=r"inception.pth: its SHA-256 is .* is no FID"):
+        fid_extractor(file)
+    monkeypatch.setattr(extractors, "INCEPTION_SHA256", sha256(file))
+    extractor = fid_extractor(file)
+    assert extractor.name == "fid" and extractor.identity.endswith(sha256(file))
+    assert extractor.features(videos(1, frames=2)).shape == (2, 2048)
 
 
 def test_padding_is_as_tensorflow_has_it():

@@ -59,6 +59,14 @@ def test_equals_the_paper_written_out(row, pool):
         assert ours(a, a).abs().max() == 0
 
 
+def test_features_of_the_true_images_serve_for_several_comparisons():
+    network = LPIPS.from_tensors(weights(*sequential(ALEX, 3)))
+    true, first, second = torch.rand(3, 2, 48, 64, 3) * 2 - 1
+    seen = network.features(true)
+    for made in (first, second):
+        torch.testing.assert_close(network.between(network.features(made), seen), network(made, true))
+
+
 def test_gradients_are_numbers_even_where_no_feature_is_alive():
     trunk, relus = sequential(ALEX, 3)
     state = weights(trunk, relus)
@@ -76,5 +84,7 @@ def test_weights_are_frozen_and_wrong_ones_are_named():
         LPIPS.from_tensors({"conv.weight": torch.zeros(1)})
     with pytest.raises(ValueError, match=r"heads\.4 of LPIPS is absent where \(256,\) is needed"):
         LPIPS.from_tensors({name: tensor for name, tensor in state.items() if "lin4" not in name})
+    with pytest.raises(ValueError, match="trunk 'resnet' is unknown; choose one of alex, vgg, squeeze"):
+        LPIPS("resnet")
     with pytest.raises(ValueError, match="one shape"):
         LPIPS.from_tensors(state)(torch.zeros(32, 32, 3), torch.zeros(32, 48, 3))

@@ -33,10 +33,8 @@ def clip(batch: int = 1, frames: int = 2, height: int = 32, width: int = 64, see
 def lpips_file(folder) -> str:
     """A file of random weights in the layout of the PyPI package `lpips`, AlexNet's."""
     ours = LPIPS("alex")
-    tensors = {
-        f"net.slice1.{i}.{kind}": getattr(c, kind) for i, c in enumerate(ours.convs) for kind in ("weight", "bias")
-    }
-    tensors |= {f"lin{i}.model.1.weight": head[None, :, None, None] for i, head in enumerate(ours.heads)}
+    tensors = {f"net.slice1.{name}": tensor for name, tensor in ours.trunk.state_dict().items()}
+    tensors |= {f"lin{n}.model.1.weight": torch.rand(1, len(head), 1, 1) for n, head in enumerate(ours.heads)}
     save_tensors(folder / "lpips.safetensors", tensors)
     return str(folder / "lpips.safetensors")
 

@@ -1,6 +1,7 @@
 """Networks that turn videos into features, for the distances of sets: which one, with which weights, and how pictures are brought to it."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,20 +12,24 @@ from einops import rearrange
 from torch import Tensor
 
 from roadcast.errors import UserError
+from roadcast.evaluation.weights import loaded
 from roadcast.files import sha256
-from roadcast.nn import i3d, squeezenet
-from roadcast.safetensors import load_tensors
+from roadcast.flow.world import World
+from roadcast.nn import i3d, inception, squeezenet
+from roadcast.nn.lpips import LPIPS
 
 FITS = ("squash", "squash-antialias", "crop", "crop-antialias")
 """How frames of any shape come to a square: by stretching, or the short side first and then the middle; bilinear, with or without
 smoothing before pixels are left out. Published scores differ by it, so its name is part of the extractor's."""
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+"""Of pt_inception-2015-12-05-6726825d.pth, as pytorch-fid and torch-fidelity publish it."""
 
 
 @dataclass(frozen=True)
 class Extractor:
     """Videos to features.
 
-    name      of the distance that is taken in them: "fvd" or "frame_frechet"
+    name      of the distance that is taken in them: "fvd", "fid", "frame_frechet" or "jepa_frechet"
     identity  network, way of fitting and SHA-256 of the weights: two scores compare only where it is equal
     features  uint8 [B, F, H, W, 3] to float32 [N, D]: a row a video, or a row a frame
     """
@@ -42,9 +47,9 @@ def fvd_extractor(weights: Path, fit: str = "squash", device: str = "cpu") -> Ex
     fit      one of FITS; "squash" is StyleGAN-V's
     Videos have 9 frames or more. Raises `UserError` for a file that cannot be read or is not I3D's.
     """
-    network = loaded(weights, i3d.I3D.from_tensors).to(device)
+    network = loaded(i3d.I3D.from_tensors, weights).to(device)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def features(frames_BFHWC: Tensor) -> np.ndarray:
         if frames_BFHWC.shape[1] < 9:
             raise UserError(
@@ -56,15 +61,36 @@ def fvd_extractor(weights: Path, fit: str = "squash", device: str = "cpu") -> Ex
     return Extractor("fvd", f"i3d-400-logits/{check_fit(fit)}/{sha256(weights)}", features)
 
 
+def fid_extractor(weights: Path, device: str = "cpu") -> Extractor:
+    """Inception-v3's 2,048 features, one row a frame: those of the Frechet Inception Distance (Heusel et al. 2017).
+
+    weights  pt_inception-2015-12-05-6726825d.pth, the file itself, for what is taken with any others is no FID
+    Raises `UserError` for another file.
+    """
+    network = loaded(inception.Inception.from_tensors, weights).to(device)
+    if (found := sha256(weights)) != INCEPTION_SHA256:
+        raise UserError(
+            f"{weights}: its SHA-256 is {found}, and what is taken with weights other than {INCEPTION_SHA256} is no FID; "
+            "docs/evaluation.md says where they are published"
+        )
+
+    @torch.inference_mode()
+    def features(frames_BFHWC: Tensor) -> np.ndarray:
+        rows = [network(inception.resized(video.to(device).float())) for video in frames_BFHWC]
+        return torch.cat(rows).cpu().numpy()
+
+    return Extractor("fid", f"inception-2015-12-05-2048/tensorflow-bilinear/{found}", features)
+
+
 def frame_extractor(weights: Path, fit: str = "squash-antialias", device: str = "cpu") -> Extractor:
     """SqueezeNet 1.0's 512 features, one row a frame. What is taken in them is no FID, whose network is another.
 
     weights  .npz of the arrays in the order of the layers
     Raises `UserError` for a file that cannot be read or is not SqueezeNet's.
     """
-    network = loaded(weights, squeezenet.SqueezeNet.from_tensors).to(device)
+    network = loaded(squeezenet.SqueezeNet.from_tensors, weights).to(device)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def features(frames_BFHWC: Tensor) -> np.ndarray:
         rows = [
             network.features(fitted(video[None].to(device), squeezenet.SIDE, fit)[0]).mean(dim=(2, 3))
@@ -73,6 +99,39 @@ def frame_extractor(weights: Path, fit: str = "squash-antialias", device: str = 
         return torch.cat(rows).cpu().numpy()
 
     return Extractor("frame_frechet", f"squeezenet-1.0-512/{check_fit(fit)}/{sha256(weights)}", features)
+
+
+def jepa_extractor(world_folder: Path, device: str = "cpu") -> Extractor:
+    """A world's own encoder of features, one row a video: the mean over time and place.
+
+    world_folder  of a world with an encoder that the objective jepa or contrastive has trained
+    Frames at the end that fill no tubelet are left out. Raises `UserError` for a folder without a world, or a world without an encoder.
+    """
+    encoder = World.load(world_folder, device).features
+    if encoder is None:
+        raise UserError(f"{world_folder}: the world has no encoder of features; train one with recipes/features.toml")
+    digest = hashlib.sha256()
+    for tensor in encoder.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
+
+    @torch.inference_mode()
+    def features(frames_BFHWC: Tensor) -> np.ndarray:
+        whole = frames_BFHWC.shape[1] // encoder.config.tubelet * encoder.config.tubelet
+        rows = [encoder(video[None, :whole].to(device)).mean(dim=(1, 2)) for video in frames_BFHWC]
+        return torch.cat(rows).cpu().numpy()
+
+    return Extractor("jepa_frechet", f"video-encoder-{encoder.config.width}/{digest.hexdigest()}", features)
+
+
+def lpips_network(weights: Sequence[Path], device: str = "cpu") -> tuple[LPIPS, str]:
+    """LPIPS and its identity: the trunk's name and the SHA-256 of its files.
+
+    weights  the heads of the PyPI package `lpips` (alex.pth, vgg.pth or squeeze.pth of its version 0.1) and torchvision's file of the
+             same trunk, or one file with both
+    Raises `UserError` for files that cannot be read or are not LPIPS's.
+    """
+    network = loaded(LPIPS.from_tensors, *weights).to(device)
+    return network, "/".join([f"lpips-{network.name}-0.1", *sorted(sha256(file) for file in weights)])
 
 
 def check_fit(fit: str) -> str:
@@ -95,31 +154,3 @@ def fitted(frames_BFHWC: Tensor, side: int, fit: str) -> Tensor:
     top, left = (size[0] - side) // 2, (size[1] - side) // 2
     x = x[:, :, top : top + side, left : left + side]
     return rearrange(x, "(b f) c h w -> b f h w c", b=batch)
-
-
-def loaded(path: Path, build: Callable[[dict[str, Tensor]], torch.nn.Module]) -> torch.nn.Module:
-    """The network that `build` makes of the tensors in a file: .npz, .safetensors, TorchScript, or a dictionary by torch.save."""
-    path = Path(path)
-    if not path.exists():
-        raise UserError(f"{path}: no such file; docs/evaluation.md says where the weights are published")
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                tensors = {name: torch.from_numpy(file[name]) for name in file.files}
-        elif path.suffix == ".safetensors":
-            tensors = load_tensors(path)
-        else:
-            tensors = state_in(path)
-        return build(tensors)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(
-            f"{path}: cannot be used ({str(error).splitlines()[0]}); docs/evaluation.md says which weights it takes"
-        ) from None
-
-
-def state_in(path: Path) -> dict[str, Tensor]:
-    """The tensors of a TorchScript archive, of which nothing is run, or of a dictionary saved by torch.save."""
-    try:
-        return dict(torch.jit.load(path, map_location="cpu").state_dict())
-    except RuntimeError:
-        return torch.load(path, map_location="cpu", weights_only=True)
