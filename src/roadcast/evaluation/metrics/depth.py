@@ -6,7 +6,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from roadcast.data.geometry import inverse, matrix_of
+from roadcast.data.geometry import inverse, matrix_of, moved, project
 from roadcast.evaluation.metrics.flow import dense_flow
 
 SCALES = np.geomspace(0.25, 4.0, 33)
@@ -120,26 +120,23 @@ def depth_flicker(depth_FHW: np.ndarray, video_FHWC: np.ndarray) -> np.ndarray:
 
 def _moved_error(before_HW: np.ndarray, after_HW: np.ndarray, step: np.ndarray, intrinsics: np.ndarray) -> float:
     """E_f of one pair of frames, `step` [4, 4] taking points of the first camera to the second."""
-    if not np.isfinite(step).all():
-        return np.nan
     height, width = before_HW.shape
-    rays_HW3 = (
-        np.concatenate([_pixels(height, width), np.ones((height, width, 1))], axis=-1) @ np.linalg.inv(intrinsics).T
-    )
-    known = np.isfinite(before_HW)
-    points = rays_HW3[known] * before_HW[known][:, None] @ step[:3, :3].T + step[:3, 3]
-    points = points[points[:, 2] > 0]
-    at = (points @ intrinsics.T)[:, :2] / points[:, 2:]
-    inside = _inside(at, before_HW.shape)
-    at, z = at[inside], points[inside, 2]
-    if not len(z):
-        return np.nan
-    pixel = np.rint(at).astype(int) @ (1, width)
-    nearest = np.full(height * width, np.inf)
-    np.minimum.at(nearest, pixel, z)
-    there = _sampled(after_HW.astype(np.float32), at.astype(np.float32)[None])[0]
-    seen = (z <= BEHIND * nearest[pixel]) & np.isfinite(there)
-    return float(np.abs(np.log(z[seen] / there[seen])).mean()) if seen.any() else np.nan
+    pixels = _pixels(height, width)
+    rays_HW3 = np.concatenate([pixels, np.ones((height, width, 1))], axis=-1) @ np.linalg.inv(intrinsics).T
+    known_HW = np.isfinite(before_HW)
+    points_HW3 = moved(np.where(known_HW, before_HW, 0)[..., None] * rays_HW3, step)
+    z_HW = points_HW3[..., 2]
+    ahead = known_HW & (z_HW > 0)
+    at_HW2 = np.full((height, width, 2), -1.0, np.float32)
+    at_HW2[ahead] = project(points_HW3[ahead], intrinsics)
+    seen = ahead & _inside(at_HW2, before_HW.shape)
+    u, v = np.rint(at_HW2[seen]).astype(int).T
+    nearest_HW = np.full((height, width), np.inf)
+    np.minimum.at(nearest_HW, (v, u), z_HW[seen])
+    seen[seen] = z_HW[seen] <= BEHIND * nearest_HW[v, u]
+    there_HW = _sampled(after_HW.astype(np.float32), at_HW2)
+    seen &= np.isfinite(there_HW)
+    return float(np.abs(np.log(z_HW[seen] / there_HW[seen])).mean()) if seen.any() else np.nan
 
 
 def _pixels(height: int, width: int) -> np.ndarray:
