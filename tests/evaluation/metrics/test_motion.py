@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from roadcast.evaluation.metrics.drift import collapse, slope
-from roadcast.evaluation.metrics.flow import lateral_motion, motion, of_each
+from roadcast.evaluation.metrics.flow import lateral_motion, motion, of_each, outward_motion
 
 RNG = np.random.default_rng(0)
 WALL = cv2.GaussianBlur(RNG.integers(0, 256, (200, 700, 3)).astype(np.float32), (0, 0), 3)
@@ -51,6 +51,32 @@ def test_several_videos_at_once_are_each_measured_as_alone():
         np.testing.assert_array_equal(lateral_motion(video), found.lateral)
 
 
+@pytest.mark.parametrize(
+    "spoil", [lambda v: v, lambda v: np.repeat(v[:1], len(v), axis=0), lambda v: np.repeat(v[::2], 2, axis=0)]
+)
+def test_a_drive_a_stop_and_half_the_rate_are_no_repetition(spoil):
+    real = pan(3, frames=17)
+    assert not collapse(spoil(real), real)["repeating"]
+
+
+def test_a_world_may_repeat_where_the_real_video_does():
+    real = pan(3, frames=17)[np.arange(17) % 4]
+    assert not collapse(real, real)["repeating"]
+
+
+@pytest.mark.parametrize("growth", [0.0, 0.01, 0.03])
+def test_outward_flow_is_how_much_the_picture_grows_whichever_way_it_turns(growth):
+    """A picture that grows by a share g moves g |r| outwards at r: on the mean over |r|, `g sum |r|^2 / sum |r|`."""
+    wide, found = WALL[:64, 300:428], []
+    for pixels in (0, 3):
+        still = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32)
+        moved = np.array([[1 + growth, 0, pixels - growth * 63.5], [0, 1 + growth, -growth * 31.5]], dtype=np.float32)
+        video = np.stack([cv2.warpAffine(wide, m, (128, 64), borderMode=cv2.BORDER_REFLECT) for m in (still, moved)])
+        found.append(outward_motion(video)[0])
+    r = np.hypot(*np.meshgrid(np.arange(128) - 63.5, np.arange(64) - 31.5))
+    assert found == pytest.approx([growth * np.square(r).sum() / r.sum()] * 2, abs=0.15)
+
+
 def test_slope_is_a_second():
     np.testing.assert_allclose(slope(np.arange(20) * np.array([[0.1], [-2.0]]), fps=10.0), [1.0, -20.0])
 
@@ -62,6 +88,8 @@ def test_slope_is_a_second():
         (lambda v: v // 8, "black"),
         (lambda v: (v // 8 + 110).astype(np.uint8), "blank"),
         (lambda v: np.where(v > 127, 255, 0).astype(np.uint8), "saturated"),
+        (lambda v: v[np.arange(len(v)) % 4], "repeating"),
+        (lambda v: v[np.arange(len(v)) % 2], "repeating"),
     ],
 )
 def test_each_collapse_is_named_and_real_video_has_none(spoil, kind):

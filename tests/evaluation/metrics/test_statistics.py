@@ -4,6 +4,7 @@ from scipy import stats
 
 from roadcast.evaluation.metrics.statistics import (
     correlation_estimate,
+    determination_estimate,
     effect_size,
     mean_estimate,
     ratio_estimate,
@@ -35,6 +36,27 @@ def test_correlation_agrees_with_scipy_and_knows_when_there_is_none():
     assert found.mean == pytest.approx(stats.pearsonr(x.ravel(), y.ravel()).statistic)
     assert 0 < found.low < found.mean < found.high < 1
     assert correlation_estimate(x, np.ones_like(x)) is None
+
+
+def test_what_is_not_known_counts_for_nothing():
+    rng = np.random.default_rng(5)
+    x, known = rng.normal(size=(30, 12)), rng.random((30, 12)) < 0.7
+    y = x + rng.normal(size=x.shape)
+    spoilt = np.where(known, y, np.nan)
+    found = correlation_estimate(x, spoilt, known)
+    assert found.mean == pytest.approx(stats.pearsonr(x[known], y[known]).statistic)
+    explained = 1 - np.square(x[known] - y[known]).sum() / np.square(y[known] - y[known].mean()).sum()
+    assert determination_estimate(x, spoilt, known).mean == pytest.approx(explained)
+    assert correlation_estimate(x, y, np.zeros_like(known)) is None
+    assert determination_estimate(x, y, np.zeros_like(known)) is None
+
+
+def test_determination_is_one_for_the_truth_and_zero_for_its_mean():
+    y = np.random.default_rng(6).normal(3.0, 2.0, size=(20, 10))
+    assert determination_estimate(y, y).mean == 1.0
+    assert determination_estimate(np.full_like(y, y.mean()), y).mean == pytest.approx(0.0)
+    assert determination_estimate(y[::-1], y).high < 0
+    assert determination_estimate(y, np.ones_like(y)) is None
 
 
 @pytest.mark.parametrize("ties", [False, True])

@@ -1,5 +1,6 @@
 """Drift: how a rollout decays with its length, and whether it has collapsed."""
 
+import cv2
 import numpy as np
 
 COLLAPSES = {
@@ -8,7 +9,11 @@ COLLAPSES = {
     "blank": "contrast (deviation of brightness) under a quarter of the real frames'",
     "saturated": "share of values at either end of the range 0.25 above the real frames', or mean colourfulness "
     "(largest minus smallest of R, G, B) 40 grey levels above",
+    "repeating": "most frames come back to an earlier one, five times as near as they were in between, and most real ones do not",
 }
+RETURN = 0.2
+ROWS = 32
+"""Frames are compared at this height, where pixels of noise do not count."""
 
 
 def slope(curve_NH: np.ndarray, fps: float) -> np.ndarray:
@@ -33,7 +38,30 @@ def collapse(generated_FHWC: np.ndarray, real_FHWC: np.ndarray) -> dict[str, boo
         "black": bool(made["brightness"] < 0.25 * real["brightness"]),
         "blank": bool(made["contrast"] < 0.25 * real["contrast"]),
         "saturated": bool(made["clipped"] > real["clipped"] + 0.25 or made["colour"] > real["colour"] + 40),
+        "repeating": bool(returning(generated_FHWC, tail) > 0.5 > returning(real_FHWC, tail)),
     }
+
+
+def returning(video_FHWC: np.ndarray, tail: int) -> float:
+    """Share of the last `tail` frames f that return: for some earlier frame e, `d(f, e) < RETURN max over e < g < f of d(f, g)`.
+
+    d is the mean absolute difference of two frames, in grey levels; what lies between must differ by one or more, or nothing has
+    moved. A loop of any length that is seen once and again returns, a flicker between two frames too; a drive does not.
+    """
+    small = np.stack([_reduced(frame) for frame in video_FHWC])
+    found = 0
+    for f in range(len(small) - tail, len(small)):
+        apart = np.abs(small[:f] - small[f]).mean(axis=(1, 2, 3))[::-1]  # from the frame before to the first
+        furthest = np.maximum.accumulate(apart)[:-1]
+        found += bool(np.any((furthest > 1) & (apart[1:] < RETURN * furthest)))
+    return found / tail
+
+
+def _reduced(frame_HWC: np.ndarray) -> np.ndarray:
+    height, width = frame_HWC.shape[:2]
+    size = (max(1, round(width * ROWS / height)), ROWS)
+    small = cv2.resize(frame_HWC, size, interpolation=cv2.INTER_AREA) if height > ROWS else frame_HWC
+    return small.astype(np.float32)
 
 
 def _tail_statistics(video_FHWC: np.ndarray) -> dict[str, float]:

@@ -65,8 +65,21 @@ def lateral_motion(video_FHWC: np.ndarray) -> np.ndarray:
     return np.array([dense_flow(a, b)[..., 0].mean() * scale for a, b in pairwise(grey)])
 
 
+def outward_motion(video_FHWC: np.ndarray) -> np.ndarray:
+    """`sum u . r / sum |r|` over pixels, u the flow and r the place from the picture's middle, in pixels of the frame [F - 1].
+
+    What the picture grows by when it is driven into (Longuet-Higgins & Prazdny 1980, "The interpretation of a moving retinal
+    image"): faster ahead is more, standing still 0. A shift of the whole picture, as turning makes, adds nothing to it.
+    """
+    _, grey, scale = _reduced(video_FHWC)
+    height, width = grey[0].shape
+    r_HW2 = np.stack(np.meshgrid(np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2), axis=-1)
+    distance = np.linalg.norm(r_HW2, axis=-1).sum()
+    return np.array([(dense_flow(a, b) * r_HW2).sum() / distance * scale for a, b in pairwise(grey)])
+
+
 def of_each(measure: Callable[[np.ndarray], T], videos: Sequence[np.ndarray]) -> list[T]:
-    """`motion` or `lateral_motion` of several videos at once, on all cores."""
+    """`motion`, `lateral_motion` and the like of several videos at once, on all cores."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         return list(pool.map(measure, videos))
 

@@ -1,5 +1,6 @@
 """Means with intervals, rank correlation and paired tests over clips, in numpy alone."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -44,20 +45,40 @@ def ratio_estimate(upper_N: np.ndarray, lower_N: np.ndarray, seed: int = 0) -> E
     return _estimate((upper.mean(axis=0) + tiny) / (lower.mean(axis=0) + tiny), drawn)
 
 
-def correlation_estimate(x_NF: np.ndarray, y_NF: np.ndarray, seed: int = 0) -> Estimate | None:
-    """Pearson correlation over all values, its 95 % bootstrap interval over the N rows; None when one is constant."""
-    x, y = np.asarray(x_NF, dtype=np.float64), np.asarray(y_NF, dtype=np.float64)
-    x, y = x - x.mean(), y - y.mean()
-    moments_N5 = np.stack([x, y, x * x, y * y, x * y], axis=-1).mean(axis=1)
+def correlation_estimate(
+    x_NF: np.ndarray, y_NF: np.ndarray, known_NF: np.ndarray | None = None, seed: int = 0
+) -> Estimate | None:
+    """Pearson correlation over all known values, with its 95 % bootstrap interval over the N rows; None when one is constant."""
+    (x, y), known = _centred((x_NF, y_NF), known_NF)
+    if min(np.square(x).sum(), np.square(y).sum()) < 1e-12 * max(known.sum(), 1):
+        return None
 
     def correlation(moments: np.ndarray) -> np.ndarray:
-        mx, my, xx, yy, xy = np.moveaxis(moments, -1, 0)
+        n, *sums = np.moveaxis(moments, -1, 0)
+        mx, my, xx, yy, xy = (total / np.maximum(n, 1e-9) for total in sums)
         spread = np.sqrt(np.maximum(xx - mx * mx, 0) * np.maximum(yy - my * my, 0))
         return np.divide(xy - mx * my, spread, out=np.zeros_like(spread), where=spread > 1e-12)
 
-    if min(x.std(), y.std()) < 1e-6:
+    return _of_sums(correlation, [known, x, y, x * x, y * y, x * y], seed)
+
+
+def determination_estimate(
+    told_NF: np.ndarray, true_NF: np.ndarray, known_NF: np.ndarray | None = None, seed: int = 0
+) -> Estimate | None:
+    """`R^2 = 1 - sum (told - true)^2 / sum (true - mean true)^2` over all known values, with its 95 % bootstrap interval over rows.
+
+    1 where all is told, 0 where the mean alone would tell as much, below 0 where it would tell more. None when the truth is constant.
+    """
+    (true,), known = _centred((true_NF,), known_NF)
+    error = np.where(known > 0, told_NF, 0.0) - np.where(known > 0, true_NF, 0.0)
+    if np.square(true).sum() < 1e-12 * max(known.sum(), 1):
         return None
-    return _estimate(correlation(moments_N5.mean(axis=0)[None])[0], correlation(resample(len(x), seed) @ moments_N5))
+
+    def determination(moments: np.ndarray) -> np.ndarray:
+        n, y, yy, ee = np.moveaxis(moments, -1, 0)
+        return 1 - ee / np.maximum(yy - y * y / np.maximum(n, 1e-9), 1e-12)
+
+    return _of_sums(determination, [known, true, true * true, error * error], seed)
 
 
 def effect_size(difference_N: np.ndarray) -> float:
@@ -104,6 +125,19 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 def _ranks(x: np.ndarray) -> np.ndarray:
     _, group, count = np.unique(x, return_inverse=True, return_counts=True)
     return (np.cumsum(count) - (count - 1) / 2)[group]
+
+
+def _centred(values: Sequence[np.ndarray], known_NF: np.ndarray | None) -> tuple[list[np.ndarray], np.ndarray]:
+    """Each array less its mean where known, 0 where not, float64; and where known, as 1 and 0."""
+    known = np.ones(np.shape(values[0])) if known_NF is None else np.asarray(known_NF, dtype=np.float64)
+    filled = [np.where(known > 0, x, 0.0).astype(np.float64) for x in values]
+    return [known * (x - x.sum() / max(known.sum(), 1)) for x in filled], known
+
+
+def _of_sums(function: Callable[[np.ndarray], np.ndarray], terms: Sequence[np.ndarray], seed: int) -> Estimate:
+    """A function of the sums of `terms`, arrays [N, F], with its bootstrap interval over rows."""
+    sums = np.stack(terms, axis=-1).sum(axis=1)
+    return _estimate(function(sums.sum(axis=0)[None])[0], function(len(sums) * resample(len(sums), seed) @ sums))
 
 
 def _estimate(value: np.ndarray, drawn: np.ndarray) -> Estimate:
