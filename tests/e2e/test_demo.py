@@ -32,5 +32,5 @@ def test_full_demo_makes_a_world_that_steers_the_right_way(tmp_path):
     began = time.monotonic()
     assert run(["demo", "--out", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
-    assert found["steering"]["steers_right_way"]
+    assert found["steering"]["follows"]
     assert time.monotonic() - began < 2000  # about 600 s on two cores that have nothing else to do

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import torch
 
+from roadcast.evaluation.protocol import make_protocol
 from roadcast.evaluation.runner import evaluate
-from roadcast.evaluation.steering import real_steering, usual_amount
+from roadcast.evaluation.steering import real_steering, steering_test, usual_amount
 
 SMALL = {"split": "val", "clips": 10, "context": 4, "horizon": 6, "batch": 5}
 
@@ -97,3 +99,28 @@ def test_a_drive_without_commands_or_without_turns_says_nothing():
     assert real_steering("steer", steer, ~everywhere, flow) is None
     assert real_steering("steer", np.zeros((3, 20)), everywhere, flow) is None
     assert abs(real_steering("steer", steer, everywhere, flow).best.mean) < 0.5
+
+
+def test_a_world_that_answers_late_is_measured_from_its_lag_on(reel, worlds):
+    class Late(worlds["turning"]):
+        def imagine(self, frames, actions, known, seeds, steps=None):
+            actions[:, frames.shape[1] : frames.shape[1] + 2] = 0.0
+            return super().imagine(frames, actions, known, seeds, steps)
+
+    protocol = make_protocol(Late(4.0), reel, split="val", clips=8, context=4, horizon=6, steps=None, seed=0)
+    settings = dict(control="steer", amount=1.0, contexts=8, batch=8)
+    left = {lag: steering_test(Late(4.0), reel, protocol, **settings, lag=lag).mean[0].mean for lag in (0, 2)}
+    assert left[2] == pytest.approx(4.0, abs=0.25)
+    assert left[0] == pytest.approx(4.0 * 4 / 6, abs=0.25)
+
+
+def test_contexts_that_disagree_are_seen_within_them(reel, worlds):
+    class Moody(worlds["turning"]):
+        def imagine(self, frames, actions, known, seeds, steps=None):
+            actions[:, :, 0] *= torch.tensor([1 - 2 * (seed % 2) for seed in seeds])[:, None]
+            return super().imagine(frames, actions, known, seeds, steps)
+
+    test = evaluate(Moody(4.0), reel, **SMALL).steering
+    assert test.spearman_within.low < 0 < test.spearman_within.high
+    assert test.ordered == 0.5
+    assert not test.follows
