@@ -41,7 +41,7 @@ def test_a_new_loss_sees_what_was_made_what_is_true_and_the_clip():
 
 def test_a_loss_that_cannot_be_is_told_when_the_stage_is_built():
     world = random_world()
-    with pytest.raises(UserError, match="loss 'nowhere' is unknown; choose one of acceleration, spectrum"):
+    with pytest.raises(UserError, match="loss 'nowhere' is unknown; choose one of acceleration, depth"):
         build_objective("tokenizer", world, {}, {"nowhere": 1.0})
     with pytest.raises(UserError, match="loss 'spectrum' compares frames, and this stage makes latents"):
         build_objective("diffusion_forcing", world, {}, {"spectrum": 1.0})
