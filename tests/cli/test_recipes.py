@@ -17,16 +17,27 @@ STUDIES = [path for path in FILES if path.stem.startswith(("ablate_", "sweep_"))
 RECIPES = [path for path in FILES if path not in STUDIES]
 
 
+ON_THEIR_OWN = {"judge", "features"}
+"""Recipes that are laid over no preset."""
+
+
 def test_there_is_a_recipe_for_every_preset_and_the_demo():
-    assert {path.stem for path in RECIPES} == {*PRESETS, "demo"}
+    assert {path.stem for path in RECIPES} == {*PRESETS, "demo"} | ON_THEIR_OWN
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipe_loads_over_its_preset(path):
     config = load_config(path)
-    assert config.data.height == preset_config("tiny" if path.stem == "demo" else path.stem).data.height
     assert all(stage.objective in OBJECTIVES for stage in config.train.values())
-    assert list(config.train)[:2] == ["tokenizer", "dynamics"]
+    if path.stem not in ON_THEIR_OWN:
+        assert config.data.height == preset_config("tiny" if path.stem == "demo" else path.stem).data.height
+        assert list(config.train)[:2] == ["tokenizer", "dynamics"]
+
+
+def test_the_encoder_of_features_is_trained_before_the_tokenizer_that_asks_it():
+    config = load_config(recipe_path("features"))
+    assert config.features.depth and list(config.train) == ["features", "tokenizer", "dynamics"]
+    assert config.train["tokenizer"].options["alignment"] > 0
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
