@@ -1,14 +1,14 @@
 """What an encoder's features know of driving that pixels and a random encoder do not show: linear probes on held-out recordings.
 
-    python benchmarks/jepa.py [--quick] [--reels REEL ...] [--unseen REEL ...] [--out DIR] [--objective jepa|contrastive] [--steps N] ...
+    python benchmarks/jepa.py [--quick] [--reels REEL ...] [--out DIR] [--objective jepa|contrastive] [--steps N] ...
 
 The encoder is trained on the train recordings of all reels together. For each reel a ridge regression is fitted on its own train
-recordings and judged on its val recordings; for each unseen reel the first reel's is judged on its test recordings (another day of
-the same car). Signals, each the mean over a clip of 8 frames: steer, throttle, speed and yaw_rate where the reel has them; `flow`, the
-mean length of the optical flow in pixels a frame, which stands for speed where there is none; in the built-in world `nearness`, 255
-times 2 m over depth, of the picture's upper half. Features: the encoder's, pooled over a raster of 2x4; the same encoder's before
-training; all pixels of all frames at 16x32. Without reels one of the built-in world is made. A run in --out is resumed. The last line
-is one JSON object.
+recordings and judged on those that were held out, val and test; a reel without train recordings, such as another day of the same car, is
+judged by the regression of the one before. Signals, each the mean over a clip of 8 frames: steer, throttle, speed and yaw_rate where
+the reel has them; `flow`, log(1 + mean length of the optical flow in pixels a frame), which stands for speed where there is none; in
+the built-in world `nearness`, 255 times 2 m over depth, of the picture's upper half. Features: the encoder's, pooled over a raster of
+2x4; the same encoder's before training; all pixels of all frames at 16x32. Without reels one of the built-in world is made. A run in
+--out is resumed. The last line is one JSON object.
 """
 
 import argparse
@@ -44,7 +44,7 @@ from roadcast.training.run import train
 FRAMES = 8
 SIGNALS = ("steer", "throttle", "speed", "yaw_rate")
 ROAD = "toyroad:recordings={recordings},frames=120,seed=7,height=64,width=128,sensors=depth"
-MOST_TRAIN, MOST_JUDGED = 1600, 600
+MOST_TRAIN, MOST_JUDGED = 1800, 1000
 """Clips of a set at most, evenly strewn: a probe's time grows with the cube of the first."""
 
 
@@ -56,12 +56,12 @@ class Set:
     signals: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, reel: Reel, split: str, kinds: dict[str, Features], most: int) -> "Set":
-        """Clips that do not overlap, but for train where there are too few for that."""
-        places = places_of(reel, split, FRAMES, every=FRAMES // 2 if split == "train" else FRAMES)
+    def of(cls, reel: Reel, splits: set[str], kinds: dict[str, Features], every: int, most: int) -> "Set":
+        """Clips that begin every so many frames, or rarer where they would be more than `most`."""
+        places = places_of(reel, splits, FRAMES, every)
         places = places[:: -(-len(places) // most)]
         signals = {name: signal_of(reel, places, FRAMES, name) for name in SIGNALS if name in reel.signals}
-        signals["flow"] = np.array([flow(reel, first) for _, first in places])
+        signals["flow"] = np.log1p([flow(reel, first) for _, first in places])
         if "depth" in reel.sensors:
             signals["nearness"] = np.array([nearness(reel, *place) for place in places])
         return cls(features_of(reel, places, FRAMES, kinds), signals)
@@ -84,7 +84,7 @@ def nearness(reel: Reel, video: int, first: int) -> float:
 
 def configure(reels: list[Path], arguments: argparse.Namespace) -> Config:
     """An encoder trained alone, on each reel in proportion to its train frames."""
-    weights = {str(path): float(sum(v.frames for v in Reel(path).videos if v.split == "train")) for path in reels}
+    frames = {str(path): sum(v.frames for v in Reel(path).videos if v.split == "train") for path in reels}
     heads, steps = arguments.width // 32, arguments.steps
     options = {"predictor_width": arguments.width / 2, "predictor_depth": 2}
     stage = StageConfig(
@@ -94,7 +94,7 @@ def configure(reels: list[Path], arguments: argparse.Namespace) -> Config:
     )  # fmt: skip
     return Config(
         seed=arguments.seed,
-        data=DataConfig(mixture=weights),
+        data=DataConfig(mixture={path: float(count) for path, count in frames.items() if count}),
         features=FeaturesConfig(arguments.depth, arguments.width, heads, arguments.patch),
         train={"features": stage},
     ).validate()
@@ -124,7 +124,6 @@ def arguments_given() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a short training on a few drives of the built-in world")
     parser.add_argument("--reels", type=Path, nargs="*", default=[])
-    parser.add_argument("--unseen", type=Path, nargs="*", default=[])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--objective", choices=("jepa", "contrastive"), default="jepa")
     parser.add_argument("--steps", type=int, default=1500)
@@ -161,14 +160,14 @@ def main() -> None:
             "pixels": pixel_features,
         }
         opened = [Reel(path) for path in reels]
-        fitted = [Set.of(reel, "train", kinds, MOST_TRAIN) for reel in opened]
-        pairs = [(reel, "val", own) for reel, own in zip(opened, fitted)]
-        pairs += [(Reel(path), "test", fitted[0]) for path in arguments.unseen]
-        results = {}
-        for reel, split, own in pairs:
-            if any(video.split == split and video.frames >= FRAMES for video in reel.videos):
-                judged = Set.of(reel, split, kinds, MOST_JUDGED)
-                results[f"{reel.path.name} {split}"] = show(f"{reel.path.name} {split}", own, judged)
+        fitted, results = None, {}
+        for reel in opened:
+            if places_of(reel, {"train"}, FRAMES, 1):
+                fitted = Set.of(reel, {"train"}, kinds, FRAMES // 2, MOST_TRAIN)
+            assert fitted is not None, "the first reel has recordings to train on"
+            if places_of(reel, {"val", "test"}, FRAMES, 1):
+                judged = Set.of(reel, {"val", "test"}, kinds, FRAMES, MOST_JUDGED)
+                results[reel.path.name] = show(reel.path.name, fitted, judged)
     print(json.dumps({"train_cpu_seconds": round(seconds), **vars(arguments), "probes": results}, default=str))
 
 

@@ -76,7 +76,7 @@ def test_pixels_and_features_of_a_reels_clips_come_in_the_order_of_their_places(
     reel = Reel(toy_reel)
     encoder = World(features_config()).features
     assert encoder is not None
-    places = places_of(reel, "train", 4, 25)
+    places = places_of(reel, {"train"}, 4, 25)
     assert len(places) == 6 and all(reel.videos[number].split == "train" for number, _ in places)
     found = features_of(
         reel, places, 4, {"pixels": pixel_features, "encoder": encoder_features(encoder, 2, 2)}, batch=4

@@ -1,6 +1,6 @@
 """Linear probes: how much of a signal, such as steering or speed, lies open in features of clips."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,12 +98,12 @@ def encoder_features(encoder: VideoEncoder, rows: int = 2, columns: int = 4) -> 
     return features
 
 
-def places_of(reel: Reel, split: str, frames: int, every: int) -> list[tuple[int, int]]:
-    """(recording, first frame) of the clips of `frames` frames that begin every `every` frames in the recordings of a split."""
+def places_of(reel: Reel, splits: Collection[str], frames: int, every: int) -> list[tuple[int, int]]:
+    """(recording, first frame) of the clips of `frames` frames that begin every `every` frames in the recordings of some splits."""
     return [
         (number, first)
         for number, video in enumerate(reel.videos)
-        if video.split == split
+        if video.split in splits
         for first in range(video.first, video.first + video.frames - frames + 1, every)
     ]
 
