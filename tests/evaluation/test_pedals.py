@@ -7,7 +7,7 @@ import torch
 
 from roadcast.evaluation.pedals import pedal_plan, pedal_test
 from roadcast.evaluation.protocol import make_protocol
-from roadcast.evaluation.report_actions import pedal_section
+from roadcast.evaluation.report_sweeps import PEDALS, sweep_section
 
 
 def recorded(**signals) -> SimpleNamespace:
@@ -48,7 +48,7 @@ def test_a_world_that_speeds_up_when_told_to_is_known_from_one_that_does_not(ree
     assert test.lag == 4
     assert test.spearman_within.mean == pytest.approx(rank, abs=0.3)
     assert set(test.p_value) == {"accelerate > coast", "coast > brake"}
-    assert ("It answers to its pedals" in pedal_section(test)) == follows
+    assert ("It answers to its pedals" in sweep_section(PEDALS, test, "", 10.0)) == follows
 
 
 def test_pedals_are_pressed_as_hard_as_drivers_do():

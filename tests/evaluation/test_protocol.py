@@ -26,14 +26,14 @@ def test_clips_lie_inside_one_recording_each_and_are_spread_over_all_of_the_spli
 
 
 def test_same_question_same_protocol_and_it_survives_json(reel, worlds):
-    looked_at = {"metrics": ["psnr", "depth"], "networks": {"depth": "net/1"}}
+    looked_at = {"metrics": ["psnr", "depth_flicker"], "networks": {"depth_flicker": "net/1"}}
     protocol = make_protocol(worlds["frozen"](), reel, **USUAL, **looked_at)
     assert protocol == make_protocol(worlds["frozen"](), reel, **USUAL, **looked_at)
     kept = json.loads(json.dumps(protocol.to_dict()))
     assert kept == protocol.to_dict()
     assert kept["dataset"] == reel.fingerprint
-    assert kept["metrics"] == {"psnr": METRICS["psnr"].version, "depth": METRICS["depth"].version}
-    assert kept["networks"] == {"depth": "net/1"}
+    assert kept["metrics"] == {"psnr": METRICS["psnr"].version, "depth_flicker": METRICS["depth_flicker"].version}
+    assert kept["networks"] == {"depth_flicker": "net/1"}
 
 
 def test_fewer_places_than_clips_gives_each_place_once(reel, worlds):

@@ -11,7 +11,7 @@ SMALL = {"split": "val", "clips": 10, "context": 4, "horizon": 6, "batch": 5}
 
 def test_a_world_that_turns_with_the_command_steers_the_right_way(reel, worlds):
     test = evaluate(worlds["turning"](gain=4.0), reel, **SMALL).steering
-    assert test.steers_right_way
+    assert test.follows
     assert test.ordered == 1.0
     assert test.spearman > 0.95
     assert test.effect["left - right"].low > 2
@@ -29,7 +29,7 @@ def test_a_world_that_does_not_follow_the_command_does_not_pass(reel, worlds, wo
         "mirrored": worlds["turning"](gain=-4.0),
     }[world]
     test = evaluate(made, reel, **SMALL).steering
-    assert not test.steers_right_way
+    assert not test.follows
     assert min(test.p_value.values()) > 0.05
     if world == "mirrored":
         assert test.spearman < -0.95
@@ -45,7 +45,7 @@ def test_a_world_of_noise_does_not_pass(reel, worlds):
                 clip.copy_(clip.new_tensor(rng.integers(0, 256, tuple(clip.shape))))
             return made
 
-    assert not evaluate(Noise(), reel, **SMALL).steering.steers_right_way
+    assert not evaluate(Noise(), reel, **SMALL).steering.follows
 
 
 def test_other_controls_are_held_and_rival_lateral_ones_are_unknown(reel, worlds):

@@ -147,7 +147,7 @@ def show_result(result: "Result") -> None:
     if (test := result.steering) is None:
         say(f"steering: {result.steering_note}")
     else:
-        verdict = "steers the right way" if test.steers_right_way else "is not shown to steer the right way"
+        verdict = "steers the right way" if test.follows else "is not shown to steer the right way"
         steps = ", ".join(f"{step} p = {p:.2g}" for step, p in test.p_value.items())
         say(
             f"steering: {verdict} ({steps}; left > straight > right in {test.ordered:.0%} of {len(test.contexts)} contexts)"

@@ -9,22 +9,30 @@ from torch import Tensor
 
 from roadcast.evaluation.metrics.flow import motion, of_each
 from roadcast.evaluation.metrics.temporal import flicker
-from roadcast.evaluation.systems import Seen
+from roadcast.evaluation.systems import Scene, Seen
 from roadcast.nn.image_quality import ms_ssim, psnr, ssim, weights_that_fit
+
+Rows = Sequence[np.ndarray]
+"""Values [B, horizon], an array a metric."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A function of a system's videos, and what it gives.
+    """A function of what all systems show of some clips, and what it gives.
 
     names     of metrics in the catalogue
-    of        the values [B, horizon] of each, in that order
+    of        for each system the values of each metric, in that order
     identity  of the network it looks with, for the protocol; "" where there is none
     """
 
     names: tuple[str, ...]
-    of: Callable[[Seen], Sequence[np.ndarray]]
+    of: Callable[[Scene], dict[str, Rows]]
     identity: str = ""
+
+
+def each(measure: Callable[[Seen], Rows]) -> Callable[[Scene], dict[str, Rows]]:
+    """The same function of every system."""
+    return lambda scene: {system: measure(seen) for system, seen in scene.systems.items()}
 
 
 def likeness(compared_BHHWC: Tensor, true_BHHWC: Tensor) -> list[np.ndarray]:
@@ -51,9 +59,9 @@ def movement(video_BFHWC: Tensor) -> list[np.ndarray]:
 
 
 USUAL = (
-    Measure(("psnr", "ssim", "ms_ssim"), lambda seen: likeness(seen.compared_BHHWC, seen.true_BHHWC)),
-    Measure(("warp_error", "motion", "jitter"), lambda seen: movement(seen.video_BFHWC)),
-    Measure(("flicker",), lambda seen: [np.stack(of_each(flicker, seen.video_BFHWC.cpu().numpy()))]),
-    Measure(("sharpness",), lambda seen: [sharpness(seen.shown_BHHWC)]),
+    Measure(("psnr", "ssim", "ms_ssim"), each(lambda seen: likeness(seen.compared_BHHWC, seen.true_BHHWC))),
+    Measure(("warp_error", "motion", "jitter"), each(lambda seen: movement(seen.video_BFHWC))),
+    Measure(("flicker",), each(lambda seen: [np.stack(of_each(flicker, seen.video_BFHWC.cpu().numpy()))])),
+    Measure(("sharpness",), each(lambda seen: [sharpness(seen.shown_BHHWC)])),
 )
 """Measures that need no network."""

@@ -1,6 +1,5 @@
 """The report: one HTML page that holds everything it shows, and the same table as Markdown."""
 
-import base64
 import json
 import math
 from html import escape
@@ -16,15 +15,16 @@ from roadcast.evaluation.metrics.floors import SYSTEMS
 from roadcast.evaluation.metrics.statistics import Estimate
 from roadcast.evaluation.pictures import Shown, animation_frames, strip_rows
 from roadcast.evaluation.protocol import Protocol
+from roadcast.evaluation.report_actions import action_section
+from roadcast.evaluation.report_parts import embed, strips
 from roadcast.evaluation.report_sets import distribution_section
-from roadcast.evaluation.steering import LEVEL, RealSteering, Steering
-from roadcast.evaluation.video_io import encode_animation, encode_jpeg, strip
+from roadcast.evaluation.report_sweeps import PEDALS, STEERING, recorded, sweep_section
+from roadcast.evaluation.video_io import encode_animation
 
 if TYPE_CHECKING:
     from roadcast.evaluation.result import Result
 
 NAMES = {"model": "model", "copy": "last frame repeated", "reconstruction": "tokenizer alone", "real": "real video"}
-SIDES = ("left", "straight", "right")
 MAX_POINTS = 400
 EVENLY = (
     "The first column is the last real frame the model saw. The tokenizer row is the true frames encoded and decoded: the best "
@@ -38,15 +38,18 @@ WORST = (
 
 def html_report(result: "Result", *, title: str, about: dict[str, str], logs: dict[str, list[dict]]) -> str:
     """The evaluation as one HTML page without any outside resource; arguments as `Result.save`."""
+    fps = result.protocol.fps
     sections = [
         _header(result, title, about),
-        _section("Real against imagined", EVENLY, result.shown, result.protocol),
+        _clips("Real against imagined", EVENLY, result.shown, result.protocol),
         _animation(result),
         _table(result),
         distribution_section(result),
         _drift(result),
-        _steering(result),
-        _section("Where it fails", WORST, result.worst, result.protocol),
+        sweep_section(STEERING, result.steering, result.steering_note, fps, recorded(result.real_steering, fps)),
+        sweep_section(PEDALS, result.pedals, result.pedals_note, fps),
+        action_section(result.actions, fps) if result.actions else "",
+        _clips("Where it fails", WORST, result.worst, result.protocol),
         _losses(logs),
         _protocol(result),
     ]
@@ -94,7 +97,7 @@ def _header(result: "Result", title: str, about: dict[str, str]) -> str:
     p, h = result.protocol, result.protocol.horizons[-1]
     gain, steering = result.gain["psnr"], result.steering
     facts = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in about.items())
-    verdict = "not run" if steering is None else "yes" if steering.steers_right_way else "not shown"
+    verdict = "not run" if steering is None else "yes" if steering.follows else "not shown"
     collapsed = max(result.collapse["model"].values())
     numbers = [
         (f"{result.metrics['psnr']['model'].mean[h - 1]:.2f} dB", f"PSNR after {h} frames ({h / p.fps:.2g} s)"),
@@ -113,25 +116,21 @@ def _header(result: "Result", title: str, about: dict[str, str]) -> str:
     )
 
 
-def _section(heading: str, text: str, shown: Shown, p: Protocol) -> str:
+def _clips(heading: str, text: str, shown: Shown, p: Protocol) -> str:
     """Strips of clips under a heading."""
+    blocks = [
+        [(name, picture, f"{name} frames of clip {at}") for name, picture in rows.items()]
+        for at, rows in zip(shown.clips, strip_rows(shown, p.horizons))
+    ]
     labels = ["context", *(f"{h / p.fps:.2g} s" for h in p.horizons)]
-    head = "".join(f"<span>{label}</span>" for label in labels)
-    blocks = []
-    for at, rows in zip(shown.clips, strip_rows(shown, p.horizons)):
-        images = "".join(
-            f'<span class="row">{name}</span>{_image(image, f"{name} frames of clip {at}")}'
-            for name, image in rows.items()
-        )
-        blocks.append(f'<div class="strip"><span></span><div class="cols">{head}</div>{images}</div>')
-    return f'<section><h2>{heading}</h2><p>{text}</p><div class="scroll">{"".join(blocks)}</div></section>'
+    return f"<section><h2>{heading}</h2><p>{text}</p>{strips(blocks, labels)}</section>"
 
 
 def _animation(result: "Result") -> str:
     data = encode_animation(animation_frames(result.shown), result.protocol.fps)
     return (
         '<section><h2>Side by side</h2><figure class="pair"><div><span>real</span><span>imagined</span></div>'
-        f"{_embed(data, 'webp', 'real and imagined video side by side')}"
+        f"{embed(data, 'webp', 'real and imagined video side by side')}"
         "<figcaption>Real time. Both sides start from the same real frame; the bar fills as the rollout goes on."
         "</figcaption></figure></section>"
     )
@@ -195,62 +194,6 @@ def _drift(result: "Result") -> str:
     )
 
 
-def _steering(result: "Result") -> str:
-    test = result.steering
-    body = f"<p>Not run. {escape(result.steering_note)}</p>" if test is None else _steering_test(result, test)
-    return f"<section><h2>Steering</h2>{body}{_real_steering(result.real_steering, result.protocol.fps)}</section>"
-
-
-def _steering_test(result: "Result", test: Steering) -> str:
-    per_context = [Series("faint", test.commands, flow) for flow in test.flow]
-    means = [[getattr(e, part) for e in test.mean] for part in ("mean", "low", "high")]
-    label = f"{test.control}, positive left"
-    chart = line_chart(
-        [*per_context, Series("model", test.commands, means[0], means[1], means[2], marks=True)],
-        title="Horizontal flow against the steering command",
-        x_label=label,
-        y_label="flow to the right, px/frame",
-        include=(0.0,),
-        x_ticks=[float(f"{c:.3g}") for c in test.commands],
-    )
-    rows = "".join(
-        f"<tr><th>{escape(name)}</th><td>{e.mean:.2f}<small>[{e.low:.2f}, {e.high:.2f}]</small></td>"
-        f"<td>{_p(test.p_value[key]) if (key := name.replace('-', '>')) in test.p_value else ''}</td></tr>"
-        for name, e in test.effect.items()
-    )
-    says = "It steers the right way" if test.steers_right_way else "It is not shown to steer the right way"
-    picks = _picks(test.frames)
-    labels = "".join(f"<span>{f / result.protocol.fps:.2g} s</span>" for f in picks)
-    blocks = []
-    for at, context_SFHWC in zip(test.contexts, test.shown):
-        images = "".join(
-            f'<span class="row">{side}</span>{_image(strip(list(video[picks])), f"steering {side} from clip {at}")}'
-            for side, video in zip(SIDES, context_SFHWC)
-        )
-        blocks.append(f'<div class="strip"><span></span><div class="cols">{labels}</div>{images}</div>')
-    return (
-        f"<p>The same {len(test.contexts)} contexts, the same noise, {test.frames} frames under five commands "
-        f"({escape(label)}). Turning left moves the picture right, so the line must rise. <b>{says}</b>: "
-        f"{test.ordered:.0%} of contexts have left &gt; straight &gt; right, rank correlation of command and flow "
-        f"{test.spearman:+.2f}. The bar is p &lt; {LEVEL} for both steps.</p>"
-        f'<div class="charts"><figure>{chart}<figcaption>Each faint line is one context, the strong one their mean '
-        f'with its 95 % interval.</figcaption></figure><div class="scroll"><table><thead><tr><th>step</th>'
-        f"<th>effect size d<sub>z</sub></th><th>p</th></tr></thead><tbody>{rows}</tbody></table></div></div>"
-        f'<div class="scroll">{"".join(blocks)}</div>'
-    )
-
-
-def _real_steering(real: RealSteering | None, fps: float) -> str:
-    if real is None:
-        return ""
-    return (
-        f"<p>As a control, the recorded drives themselves: {escape(real.control)} and the horizontal flow of the real "
-        f"video correlate by {real.best.mean:+.2f} (95 % [{real.best.low:+.2f}, {real.best.high:+.2f}], {real.clips} "
-        f"clips) when the command leads the picture by {real.best_lag} frame{'s' * (real.best_lag != 1)} "
-        f"({1000 * real.best_lag / fps:.0f} ms).</p>"
-    )
-
-
 def _losses(logs: dict[str, list[dict]]) -> str:
     figures = []
     for stage, rows in logs.items():
@@ -287,11 +230,6 @@ def _curve(system: str, x: list[int], estimate: Estimate) -> Series:
     return Series(system, x, estimate.mean, estimate.low, estimate.high)
 
 
-def _picks(frames: int) -> list[int]:
-    """Up to six frames of a rollout, evenly spread, the first and the last among them."""
-    return sorted({round(i * frames / 5) for i in range(6)})
-
-
 def _heading(metric: Metric) -> str:
     return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
 
@@ -303,15 +241,3 @@ def _mean_and_half(estimate: Estimate, horizon: int, digits: int, sign: bool = F
 
 def _span(estimate: Estimate, horizon: int, digits: int) -> str:
     return f"[{estimate.low[horizon - 1]:.{digits}f}, {estimate.high[horizon - 1]:.{digits}f}]"
-
-
-def _p(value: float) -> str:
-    return "&lt; 0.0001" if value < 1e-4 else f"{value:.2g}"
-
-
-def _image(image_HWC: np.ndarray, alt: str) -> str:
-    return _embed(encode_jpeg(image_HWC), "jpeg", alt)
-
-
-def _embed(data: bytes, kind: str, alt: str) -> str:
-    return f'<img alt="{escape(alt)}" src="data:image/{kind};base64,{base64.b64encode(data).decode("ascii")}">'

@@ -1,6 +1,5 @@
-"""The report's sections on action fidelity: what is read back from imagined video, and the pedals."""
+"""The report's section on action fidelity: what is read back from imagined video."""
 
-from collections.abc import Iterable, Sequence
 from html import escape
 
 from roadcast.evaluation.actions import READ, ActionFidelity
@@ -9,11 +8,10 @@ from roadcast.evaluation.counterfactual import GIVEN
 from roadcast.evaluation.judge import Readout
 from roadcast.evaluation.metrics.statistics import Estimate
 from roadcast.evaluation.odometry import OdometryCheck
-from roadcast.evaluation.sweep import LEVEL, Sweep
+from roadcast.evaluation.report_parts import cell, p_cell, table
 
 STYLES = {"true": "model", "shuffled": "copy", "neutral": "reconstruction"}
 """Of lines, by what was given."""
-ABSENT = "-"
 
 
 def action_section(test: ActionFidelity, fps: float) -> str:
@@ -23,30 +21,6 @@ def action_section(test: ActionFidelity, fps: float) -> str:
         f"<section><h2>Action fidelity</h2><p>{len(test.contexts)} contexts, each imagined three times with the same noise: under "
         f"{'; '.join(f'<b>{name}</b> commands, {escape(text)}' for name, text in GIVEN.items())}. The picture is taken to answer "
         f"{late} after a command.</p>{_read_back(test)}{_commands(test)}{_odometry(test.odometry)}</section>"
-    )
-
-
-def pedal_section(test: Sweep) -> str:
-    """The pedal test with its chart."""
-    says = "It answers to its pedals" if test.follows else "It is not shown to answer to its pedals"
-    chart = line_chart(
-        [*(Series("faint", test.commands, flow) for flow in test.flow), _band("model", test.commands, test.mean)],
-        title="Outward flow against the command", x_label=test.control, y_label="flow outwards, px/frame", include=(0.0,),
-        x_ticks=[float(f"{c:.3g}") for c in test.commands],
-    )  # fmt: skip
-    rows = [
-        (name, cell(effect), f"{test.p_value[key]:.2g}" if (key := name.replace("-", ">")) in test.p_value else "")
-        for name, effect in test.effect.items()
-    ]
-    commands = ", ".join(f"{side} {c:.3g}" for side, c in zip(test.sides, test.commands))
-    return (
-        f"<section><h2>Pedals</h2><p>The same {len(test.contexts)} contexts, the same noise, {test.frames} frames under three commands "
-        f"of {escape(test.control)} ({escape(commands)}). The faster the car, the faster the picture grows, so the line must rise. "
-        f"<b>{says}</b>: {test.ordered:.0%} of contexts have {' &gt; '.join(test.sides)}; rank correlation of command and flow "
-        f"{test.spearman:+.2f} over all, {cell(test.spearman_within)} within a context. The bar is p &lt; {LEVEL} for both steps, "
-        f"measured from frame {test.lag + 1} on.</p>"
-        f'<div class="charts"><figure>{chart}<figcaption>Each faint line is one context, the strong one their mean with its 95 % interval.'
-        f"</figcaption></figure>{table(('step', 'effect size d<sub>z</sub>', 'p'), rows)}</div></section>"
     )
 
 
@@ -83,7 +57,7 @@ def _commands(test: ActionFidelity) -> str:
         (
             given,
             cell(test.gain.get(given)),
-            f"{test.p_value[given]:.2g}" if given in test.p_value else "",
+            p_cell(test.p_value.get(given)),
             cell(test.flow.get(given)),
             *(cell(r.correlation if (r := test.followed[given].get(control)) else None) for control in controls),
         )
@@ -117,33 +91,11 @@ def _odometry(check: OdometryCheck) -> str:
     )
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table whose rows begin with their names."""
-    heads = "".join(f"<th>{name}</th>" for name in head)
-    body = "".join(
-        f"<tr><th>{escape(name)}</th>" + "".join(f"<td>{value}</td>" for value in values) + "</tr>"
-        for name, *values in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def cell(estimate: Estimate | None, digits: int = 2) -> str:
-    """A mean with its interval."""
-    if estimate is None:
-        return ABSENT
-    return f"{estimate.mean:.{digits}f}<small>[{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]</small>"
-
-
 def _readout(r: Readout) -> tuple[str, str, str]:
     return cell(r.error, 3), cell(r.correlation), cell(r.r2)
 
 
-def _band(style: str, x: Sequence[float], means: Sequence[Estimate]) -> Series:
-    mean, low, high = ([getattr(e, part) for e in means] for part in ("mean", "low", "high"))
-    return Series(style, x, mean, low, high, marks=True)
-
-
-def _curve(style: str, x: Sequence[float], e: Estimate) -> Series:
+def _curve(style: str, x: list[int], e: Estimate) -> Series:
     return Series(style, x, _list(e.mean), _list(e.low), _list(e.high))
 
 

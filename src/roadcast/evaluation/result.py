@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from roadcast.evaluation.actions import ActionFidelity
 from roadcast.evaluation.metrics.distribution import Distribution
 from roadcast.evaluation.metrics.statistics import Estimate
 from roadcast.evaluation.pictures import Shown, animation_frames, strip_rows
 from roadcast.evaluation.protocol import Protocol
 from roadcast.evaluation.report import html_report, markdown_table
-from roadcast.evaluation.steering import RealSteering, Steering
+from roadcast.evaluation.steering import RealSteering
+from roadcast.evaluation.sweep import Sweep
 from roadcast.evaluation.video_io import encode, encode_animation, stack
 
 
@@ -28,6 +30,8 @@ class Result:
     distributions   [fvd | frame_frechet][system] distances of sets of features, for the extractors that were given
     steering        the steering test, or None, and then `steering_note` says why
     real_steering   the same on the recorded video, None where it says nothing
+    pedals          the pedal test, or None, and then `pedals_note` says why
+    actions         true commands against others, and what is read back; None where it was not asked for
     seconds         wall time, and frames imagined a second
     shown, worst    pictures of clips evenly from the list, and of those the model missed by most
     """
@@ -39,9 +43,12 @@ class Result:
     drift: dict[str, dict[str, Estimate]]
     collapse: dict[str, dict[str, float]]
     distributions: dict[str, dict[str, Distribution]]
-    steering: Steering | None
+    steering: Sweep | None
     steering_note: str
     real_steering: RealSteering | None
+    pedals: Sweep | None
+    pedals_note: str
+    actions: ActionFidelity | None
     seconds: dict[str, float]
     shown: Shown
     worst: Shown

@@ -1,33 +1,28 @@
 """One evaluation: a model on the clips of a protocol, beside its floors."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from roadcast.data.reel.store import Reel
+from roadcast.evaluation.actions import action_test
 from roadcast.evaluation.extractors import Extractor
+from roadcast.evaluation.judge import load_judge
 from roadcast.evaluation.measures import USUAL, Measure
 from roadcast.evaluation.metrics.catalogue import LIKENESS, METRICS, RATIOS
 from roadcast.evaluation.metrics.distribution import distributions
 from roadcast.evaluation.metrics.drift import slope
 from roadcast.evaluation.metrics.floors import SYSTEMS
 from roadcast.evaluation.metrics.statistics import Estimate, mean_estimate, ratio_estimate
-from roadcast.evaluation.protocol import Protocol, World, make_protocol
+from roadcast.evaluation.obedience import lag_of, recorded_steering, tested_pedals, tested_steering
+from roadcast.evaluation.protocol import World, make_protocol
 from roadcast.evaluation.result import Result
-from roadcast.evaluation.steering import (
-    MIN_CONTEXTS,
-    RealSteering,
-    Steering,
-    lateral_control,
-    real_steering,
-    steering_test,
-    usual_amount,
-)
+from roadcast.evaluation.sweep import Progress
 from roadcast.evaluation.systems import show
 from roadcast.evaluation.tally import Tally
-
-Progress = Callable[[str, int, int], None]  # (what is under way, done, of)
+from roadcast.files import sha256
 
 
 def evaluate(
@@ -42,6 +37,8 @@ def evaluate(
     seed: int = 0,
     batch: int = 8,
     steering_contexts: int = 32,
+    action_contexts: int = 0,
+    judge: Path | None = None,
     measures: Sequence[Measure] = (),
     extractors: Sequence[Extractor] = (),
     progress: Progress | None = None,
@@ -55,7 +52,9 @@ def evaluate(
     Args:
         split, clips, context, horizon, steps, seed: see `protocol.Protocol`.
         batch: clips imagined at once; changes speed and memory, not what is measured.
-        steering_contexts: clips of the steering test, 0 to leave it out.
+        steering_contexts: clips of the tests of steering and pedals, 0 to leave them out.
+        action_contexts: clips of the test of true against other commands, 0 to leave it out.
+        judge: folder of a world that reads commands back from video in that test (`judge`); without one nothing is read back.
         measures: of single frames, beyond the usual ones (`measures`).
         extractors: of the features that sets of videos are compared in (`extractors`); without any, no FVD and the like.
         progress: called with (phase, done, total).
@@ -63,11 +62,15 @@ def evaluate(
     """
     measures = [*USUAL, *measures]
     networks = {name: m.identity for m in measures if m.identity for name in m.names}
+    networks |= {extractor.name: extractor.identity for extractor in extractors}
+    if judge is not None:
+        networks["judge"] = sha256(judge / "weights.safetensors")
     protocol = make_protocol(
         world, reel, split=split, clips=clips, context=context, horizon=horizon, steps=steps, seed=seed,
         metrics=[name for measure in measures for name in measure.names],
-        networks=networks | {extractor.name: extractor.identity for extractor in extractors},
+        networks=networks,
     )  # fmt: skip
+    reader = None if judge is None else load_judge(judge, protocol)
     tally, seconds = Tally(protocol, measures, extractors), {"imagine": 0.0, "measure": 0.0}
     for at in range(0, len(protocol.clips), batch):
         indices = range(at, min(at + batch, len(protocol.clips)))
@@ -79,7 +82,22 @@ def evaluate(
         if progress:
             progress("clips", at + len(indices), len(protocol.clips))
     scores = {name: tally.scores[name] for name in METRICS if name in tally.scores}
-    steering, note = tested_steering(world, reel, protocol, steering_contexts, batch, progress)
+    real = recorded_steering(protocol, tally)
+    tests = {"contexts": steering_contexts, "batch": batch, "progress": progress}
+    steering, steering_note = tested_steering(world, reel, protocol, lag=lag_of(real), **tests)
+    pedals, pedals_note = tested_pedals(world, reel, protocol, **tests)
+    actions = None
+    if action_contexts:
+        actions = action_test(
+            world,
+            reel,
+            protocol,
+            judge=reader,
+            lag=lag_of(real),
+            contexts=action_contexts,
+            batch=batch,
+            progress=progress,
+        )
     imagined = len(protocol.clips) * horizon
     return Result(
         protocol=protocol,
@@ -98,8 +116,11 @@ def evaluate(
             for name, by_system in tally.features.items()
         },
         steering=steering,
-        steering_note=note,
-        real_steering=recorded_steering(protocol, tally),
+        steering_note=steering_note,
+        real_steering=real,
+        pedals=pedals,
+        pedals_note=pedals_note,
+        actions=actions,
         seconds={**seconds, "imagined_frames_per_second": imagined / max(seconds["imagine"], 1e-9)},
         shown=tally.gallery.spread,
         worst=tally.gallery.worst,
@@ -118,29 +139,3 @@ def relative(name: str, by_system: dict[str, np.ndarray], system: str) -> np.nda
     if name in RATIOS:
         return by_system[system] / np.maximum(by_system["real"].mean(axis=0), 1e-9)
     return by_system[system]
-
-
-def recorded_steering(protocol: Protocol, tally: Tally) -> RealSteering | None:
-    """How the recorded drives themselves answer to steering, None where the model takes no such command."""
-    if (control := lateral_control(protocol.actions)) is None:
-        return None
-    column = protocol.actions.index(control)
-    commands, known = (np.concatenate(x)[..., column] for x in (tally.commands, tally.known))
-    return real_steering(control, commands, known, np.stack(tally.lateral))
-
-
-def tested_steering(
-    world: World, reel: Reel, protocol: Protocol, contexts: int, batch: int, progress: Progress | None
-) -> tuple[Steering | None, str]:
-    """The steering test, or None and why it was not run."""
-    if (control := lateral_control(protocol.actions)) is None:
-        return None, f"The model takes no steering command (its controls: {', '.join(protocol.actions) or 'none'})."
-    amount = usual_amount(reel, protocol.split, control)
-    if amount is None:
-        return None, f"No recording of split {protocol.split!r} has {control}."
-    if min(contexts, len(protocol.clips)) < MIN_CONTEXTS:
-        return None, f"The test needs at least {MIN_CONTEXTS} contexts, here {min(contexts, len(protocol.clips))}."
-    test = steering_test(
-        world, reel, protocol, control=control, amount=amount, contexts=contexts, batch=batch, progress=progress
-    )
-    return test, ""

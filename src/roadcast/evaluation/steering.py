@@ -9,23 +9,11 @@ from roadcast.data.reel.store import Reel
 from roadcast.evaluation.metrics.flow import lateral_motion
 from roadcast.evaluation.metrics.statistics import Estimate, correlation_estimate
 from roadcast.evaluation.protocol import Protocol, World
-from roadcast.evaluation.sweep import LEVEL, MIN_CONTEXTS, Plan, Progress, Sweep, recorded, sweep
-
-__all__ = [
-    "LEVEL", "MIN_CONTEXTS", "RealSteering", "Steering", "lateral_control", "real_steering", "steering_test", "usual_amount",
-]  # fmt: skip
+from roadcast.evaluation.sweep import Plan, Progress, Sweep, recorded, sweep
 
 LATERAL_CONTROLS = ("steer", "curvature", "yaw_rate")  # all positive left
 SHARES = (1.0, 0.5, 0.0, -0.5, -1.0)  # hard left, left, straight, right, hard right, times the amount
 MAX_LAG = 10
-
-
-class Steering(Sweep):
-    """A sweep of a lateral control, from left to right; the response is the horizontal flow: a left turn moves the picture right."""
-
-    @property
-    def steers_right_way(self) -> bool:
-        return self.follows
 
 
 @dataclass(frozen=True)
@@ -68,7 +56,7 @@ def steering_test(
     batch: int,
     lag: int = 0,
     progress: Progress | None = None,
-) -> Steering:
+) -> Sweep:
     """Imagine the same contexts under five steering commands and measure which way the picture moves.
 
     A world that steers the right way has left > straight > right (flow positive to the right). Other lateral controls, which would
@@ -84,8 +72,7 @@ def steering_test(
         sides=("left", "straight", "right"), rivals=tuple(name for name in LATERAL_CONTROLS if name != control),
         measure=lateral_motion,
     )  # fmt: skip
-    found = sweep(world, reel, protocol, plan, contexts=contexts, batch=batch, lag=lag, progress=progress)
-    return Steering(**vars(found))
+    return sweep(world, reel, protocol, plan, contexts=contexts, batch=batch, lag=lag, progress=progress)
 
 
 def real_steering(

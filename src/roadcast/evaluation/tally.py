@@ -41,10 +41,11 @@ class Tally:
     def add(self, indices: Sequence[int], scene: Scene) -> None:
         """Measure the clips at these places of the protocol's list, which follow one another."""
         rows = slice(indices[0], indices[-1] + 1)
-        for system, seen in scene.systems.items():
-            for measure in self.measures:
-                for name, values in zip(measure.names, measure.of(seen), strict=True):
+        for measure in self.measures:
+            for system, measured in measure.of(scene).items():
+                for name, values in zip(measure.names, measured, strict=True):
                     self.scores[name][system][rows] = values
+        for system, seen in scene.systems.items():
             for extractor in self.extractors:
                 self.features[extractor.name][system].append(extractor.features(seen.shown_BHHWC))
         from_context = {s: seen.video_BFHWC[:, 1:].cpu().numpy() for s, seen in scene.systems.items()}

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from roadcast.errors import UserError
+from roadcast.evaluation.measures import USUAL
 from roadcast.evaluation.metrics.catalogue import METRICS
 from roadcast.evaluation.metrics.statistics import mean_estimate
-from roadcast.evaluation.steering import MIN_CONTEXTS
+from roadcast.evaluation.sweep import MIN_CONTEXTS
 
 STEERING = "steering"
 """The one score without a horizon: by how many pixels a frame hard left and hard right part the picture, above 0 the right way."""
@@ -34,7 +35,7 @@ def scores_of(record: dict[str, Any]) -> Scores:
 
 
 def better(score: str) -> str:
-    """Which values are better: higher, lower, or near 1."""
+    """Which values are better: higher, lower, near 1 or near real."""
     return "higher" if score == STEERING else METRICS[score.partition("@")[0]].better
 
 
@@ -42,7 +43,7 @@ def badness(score: str, value: float) -> float:
     """The value as something to make small, for rankings and searches; infinite where it is not a number."""
     if math.isnan(value):
         return math.inf
-    return {"higher": -value, "lower": value}.get(better(score), abs(value - 1))
+    return {"higher": -value, "lower": value, "near 1": abs(value - 1)}[better(score)]
 
 
 def digits(score: str) -> int:
@@ -60,14 +61,18 @@ def title(score: str) -> str:
 
 
 def check_score(score: str, horizon: int, steering_contexts: int, where: str) -> None:
-    """`UserError`, with `where` it was asked for, unless an evaluation of so many frames and steering contexts has it."""
+    """`UserError`, with `where` it was asked for, unless an evaluation of so many frames and steering contexts has it.
+
+    Of metrics, those count that need no network of their own.
+    """
     name, _, frames = score.partition("@")
+    usual = [name for measure in USUAL for name in measure.names]
     if score == STEERING:
         if steering_contexts < MIN_CONTEXTS:
             raise UserError(
                 f"{where}: steering needs measure.steering_contexts = {MIN_CONTEXTS} or more, here {steering_contexts}"
             )
-    elif name not in METRICS or not frames.isdigit() or not 1 <= int(frames) <= horizon:
+    elif name not in usual or not frames.isdigit() or not 1 <= int(frames) <= horizon:
         raise UserError(
-            f"{where}: {score!r} is no score; write NAME@FRAMES, of {', '.join(METRICS)} at 1 to {horizon}, or steering"
+            f"{where}: {score!r} is no score; write NAME@FRAMES, of {', '.join(usual)} at 1 to {horizon}, or steering"
         )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from roadcast.evaluation.compare import settled
-from roadcast.evaluation.steering import MIN_CONTEXTS
+from roadcast.evaluation.sweep import MIN_CONTEXTS
 from roadcast.research.difference import Difference, difference
 from roadcast.research.score import STEERING, badness, check_score, digits, title
 from roadcast.research.space import point_of

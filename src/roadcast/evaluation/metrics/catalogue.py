@@ -41,9 +41,13 @@ METRICS: dict[str, Metric] = {
                "Second difference in time of the brightness of 4 x 8 cells of the picture, generated over real. Over 1 it flickers."),
         Metric("sharpness", 1, "Sharpness ratio", "x real", "near 1", 2,
                "Mean absolute difference of neighbouring pixels, generated over real. Under 1 blurred, over 1 noisy."),
-        Metric("depth", 1, "Depth consistency error", "", "lower", 4,
-               "How far depth, as a network sees it in every frame alone, disagrees from one frame to the next once moved along the "
-               "optical flow: mean absolute log ratio. Read it with the motion ratio, and against real video."),
+        Metric("depth_consistency", 1, "Depth consistency error", "", "lower", 4,
+               "How far depth, as a network tells it of every frame alone, disagrees with that of the frame before, moved along the "
+               "recorded motion of the ego: mean absolute log ratio (after Bian et al. 2019). A world that does not move as commanded, "
+               "or whose shapes boil, scores high; real video is the floor."),
+        Metric("depth_flicker", 1, "Depth flicker", "", "near real", 4,
+               "The same where no motion is known: how depth changes along the optical flow, mean absolute log ratio about its median. "
+               "0 for a frozen video, so read it with the motion ratio, and against real video."),
     )
 }  # fmt: skip
 """In the order of tables. An evaluation has those that its measures give (evaluation/measures.py)."""
