@@ -8,17 +8,21 @@ from torch import Tensor, nn
 from roadcast.config import InverseConfig
 from roadcast.data.actions import ACTIONS
 
-GRID = (4, 8)
-"""Cells, down and across, that a pair of frames is told apart by: where a picture moves says as much as how far."""
+SIZE = (64, 128)
+"""Height and width that pictures are brought to."""
+SHIFTS = [(y, x) for y in (-2, 0, 2) for x in range(-6, 7)]
+"""Pixels of SIZE, down and across, that a place is looked for at in the next picture."""
+CELL = 8
+"""Pixels of SIZE across a place that is looked for; places overlap by half."""
 
 
 class InverseDynamics(nn.Module):
-    """`a_f = g(h(x_{f-p-1}, x_{f-p}), ..., h(x_{f+q-1}, x_{f+q}))`: the controls at frame f from p pairs of frames before and q after.
+    """`a_f = g(m_{f-p}, ..., m_{f+q})`: the controls at frame f from how the picture moved into p frames before and q frames after.
 
-    The inverse model of Baker et al. 2022 (Video PreTraining, section 3), which looks past the command that it names: real
-    cars answer after 150 to 200 ms. h is a convolutional network of neighbouring frames, each pair brought to mean 0 and
-    deviation 1, so that a paler or duller video is read alike; g is one convolution in time. What the answer rests on is no more
-    than p + q + 2 frames, and on no command: it cannot continue a habit, only see motion.
+    The inverse model of Baker et al. 2022 (Video PreTraining, section 3), which looks past the command that it names: real cars
+    answer after 150 to 200 ms. It is shown no picture, but how well each place of one frame matches places of the next
+    (`matches`), so that it can know no road by heart, and reads an imagined picture, paler or softer, as it reads a real one.
+    What it says rests on p + q + 2 frames, and on no command: it cannot continue a habit, only see motion.
     """
 
     scale_A: Tensor
@@ -27,12 +31,16 @@ class InverseDynamics(nn.Module):
         super().__init__()
         self.past, self.ahead, self.actions = config.past, config.ahead, actions
         width = config.width
-        self.pair = nn.Sequential(
-            Conv(6, width, 5), Conv(width, width), Conv(width, 2 * width), Conv(2 * width, 2 * width),
-            nn.AdaptiveAvgPool2d(GRID), nn.Conv2d(2 * width, 16, 1), nn.Flatten(), nn.Linear(16 * GRID[0] * GRID[1], 4 * width),
+        self.sharpness = nn.Parameter(torch.tensor(3.0))
+        self.motion = nn.Sequential(
+            nn.Conv2d(len(SHIFTS), width, 1), nn.SiLU(),
+            nn.Conv2d(width, width, 3, stride=2, padding=1), nn.SiLU(),
+            nn.Conv2d(width, width, 3, stride=2, padding=1), nn.SiLU(),
+            nn.Flatten(), nn.Linear(width * (SIZE[0] // 16) * (SIZE[1] // 16), 4 * width), nn.SiLU(),
         )  # fmt: skip
-        self.window = nn.Conv1d(4 * width, 4 * width, self.past + 1 + self.ahead)
-        self.answer = nn.Conv1d(4 * width, len(actions), 1)
+        self.window = nn.Sequential(
+            nn.Conv1d(4 * width, 4 * width, self.past + 1 + self.ahead), nn.SiLU(), nn.Conv1d(4 * width, len(actions), 1),
+        )  # fmt: skip
         self.register_buffer("scale_A", torch.tensor([ACTIONS[name].scale for name in actions]), persistent=False)
 
     def told(self, frames: int) -> slice:
@@ -42,11 +50,10 @@ class InverseDynamics(nn.Module):
     def forward(self, frames_BFHWC: Tensor) -> Tensor:
         """Controls over their typical size (data/actions.py), float [B, K, A], of the K frames `told` among uint8 RGB frames."""
         batch = len(frames_BFHWC)
-        x = frames_BFHWC.float()
-        pairs = rearrange(torch.stack([x[:, :-1], x[:, 1:]], dim=-2), "b f h w n c -> (b f) (n c) h w")
-        deviation, mean = torch.std_mean(pairs, dim=(1, 2, 3), keepdim=True)
-        seen = rearrange(self.pair((pairs - mean) / (deviation + 1)), "(b f) d -> b d f", b=batch)
-        return rearrange(self.answer(F.silu(self.window(F.silu(seen)))), "b a k -> b k a")
+        missed = mismatches(frames_BFHWC)
+        found = torch.softmax(-self.sharpness.exp() * missed, dim=1)
+        moved = rearrange(self.motion(found), "(b f) d -> b d f", b=batch)
+        return rearrange(self.window(moved), "b a k -> b k a")
 
     @torch.no_grad()
     def read(self, frames_BFHWC: Tensor) -> Tensor:
@@ -54,12 +61,22 @@ class InverseDynamics(nn.Module):
         return (self(frames_BFHWC.to(self.scale_A.device)) * self.scale_A).cpu()
 
 
-class Conv(nn.Sequential):
-    """A convolution of stride 2 that keeps even sizes even, group normalisation, SiLU."""
+@torch.no_grad()
+def mismatches(frames_BFHWC: Tensor) -> Tensor:
+    """For each place and shift `mean |x_{f+1}(place + shift) - x_f(place)|` over CELL x CELL pixels: [B * (F - 1), shift, H / 4, W / 4].
 
-    def __init__(self, inside: int, outside: int, kernel: int = 3):
-        super().__init__(
-            nn.Conv2d(inside, outside, kernel, stride=2, padding=kernel // 2),
-            nn.GroupNorm(min(4, outside), outside),
-            nn.SiLU(),
-        )
+    A matching cost (Fischer et al. 2015, FlowNet, section 3, of features; here of brightness, each frame brought to mean 0 and deviation 1).
+    """
+    grey = rearrange(frames_BFHWC.float().mean(dim=-1), "b f h w -> (b f) 1 h w")
+    if tuple(grey.shape[-2:]) != SIZE:
+        grey = F.interpolate(grey, SIZE, mode="bilinear", antialias=True)
+    deviation, mean = torch.std_mean(grey, dim=(1, 2, 3), keepdim=True)
+    x = rearrange((grey - mean) / (deviation + 1), "(b f) 1 h w -> b f h w", b=len(frames_BFHWC))
+    before, after = (rearrange(part, "b f h w -> (b f) 1 h w") for part in (x[:, :-1], x[:, 1:]))
+    down, across = (max(shift[axis] for shift in SHIFTS) for axis in (0, 1))
+    after = F.pad(after, (across, across, down, down), mode="replicate")
+    costs, miss = [], torch.empty_like(before)
+    for y, z in SHIFTS:
+        moved = after[..., down + y : down + y + SIZE[0], across + z : across + z + SIZE[1]]
+        costs.append(F.avg_pool2d(torch.sub(moved, before, out=miss).abs_(), CELL, CELL // 2, padding=CELL // 4))
+    return torch.cat(costs, dim=1)
