@@ -54,7 +54,7 @@ def demo(
     if _part("3/3 evaluating", report.exists()):
         result, _ = run_evaluation(
             out, reel, out / "evaluation", split="val", clips=clips, context=min(16, config.dynamics.context_frames),
-            horizon=horizon, steering_contexts=clips // 2,
+            horizon=horizon, steering_contexts=clips // 2, action_contexts=clips // 2,
         )  # fmt: skip
         show_result(result)
         _took("evaluating", started)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from roadcast.cli.console import progress, say, show_table
 from roadcast.cli.device import checked
 from roadcast.cli.folders import parameter_counts, run_of, world_folder
+from roadcast.errors import UserError
 
 if TYPE_CHECKING:
     from roadcast.data.reel.store import Reel
@@ -26,10 +27,17 @@ def evaluate(
     context: int = 16,
     horizon: int = 32,
     steps: int | None = None,
+    protocol: Literal["nuscenes-25", "nuscenes-1646"] | None = None,
     steering_contexts: int = 32,
+    action_contexts: int = 32,
     seed: int = 0,
     batch: int = 8,
+    judge: Path | None = None,
+    features: Path | None = None,
+    depth_weights: Path | None = None,
+    lpips_weights: tuple[Path, ...] = (),
     fvd_weights: Path | None = None,
+    fid_weights: Path | None = None,
     frame_weights: Path | None = None,
     device: str = "cpu",
 ) -> None:
@@ -38,11 +46,14 @@ def evaluate(
     Examples:
       roadcast evaluate runs/mine --reel reels/mine --out runs/mine/evaluation
       roadcast evaluate runs/mine --reel reels/mine --split test --clips 200 --horizon 64 --out runs/mine/test
-      roadcast evaluate runs/mine --reel reels/mine --clips 8 --horizon 16 --steering-contexts 8 --out /tmp/quick
+      roadcast evaluate runs/mine --reel reels/mine --judge runs/judge --features runs/features --out runs/mine/judged
+      roadcast evaluate runs/mine --reel reels/nuscenes --protocol nuscenes-25 --fvd-weights i3d_torchscript.pt --out runs/mine/fvd
+      roadcast evaluate runs/mine --reel reels/mine --clips 8 --horizon 16 --steering-contexts 8 --action-contexts 0 --out /tmp/quick
 
     The world sees `context` real frames of held-out recordings and imagines `horizon` more under the recorded commands.
-    Likeness, motion, sharpness, drift and collapse are measured beside their floors, each with its interval; the
-    steering test asks whether it turns left when told left. Scores compare only under one protocol, kept in metrics.json.
+    Likeness, motion, sharpness, depth, drift and collapse are measured beside their floors, each with its interval; then it is
+    asked whether it turns left when told left, goes faster when told to, and does better when told the truth. Scores compare
+    only under one protocol, kept in metrics.json. docs/evaluation.md tells of all of it.
 
     Args:
         world: A run's folder, or a world's.
@@ -53,41 +64,73 @@ def evaluate(
         context: Real frames the world is given.
         horizon: Frames it imagines.
         steps: Network passes a frame; the world's own number when not given.
-        steering_contexts: Clips of the steering test; 0 leaves it out.
+        protocol: A published one (docs/published.md), which sets split, clips, context and horizon.
+        steering_contexts: Clips of the tests of steering and pedals; 0 leaves them out.
+        action_contexts: Clips of the test of true against other commands; 0 leaves it out.
         seed: Of the world's chance.
         batch: Clips imagined at once: speed and memory, not scores.
-        fvd_weights: I3D's published weights (docs/evaluation.md); without them there is no FVD.
+        judge: Run or world that reads commands back from video (recipes/judge.toml).
+        features: Run or world whose encoder compares videos as sets (recipes/features.toml).
+        depth_weights: Depth Pro's published checkpoint; the small network that comes with roadcast when not given.
+        lpips_weights: LPIPS's published heads and back-bone, two files or one with both; without them there is no LPIPS.
+        fvd_weights: I3D's published weights; without them there is no FVD.
+        fid_weights: Inception's published weights; without them there is no FID.
         frame_weights: SqueezeNet's published weights, for a Frechet distance of frames.
         device: Where to compute: cpu, cuda, cuda:1.
     """
+    sizes = {"split": split, "clips": clips, "context": context, "horizon": horizon}
+    if protocol is not None:
+        sizes = published_sizes(protocol, world)
     result, report = run_evaluation(
-        world, reel, out, split=split, clips=clips, context=context, horizon=horizon, steps=steps,
-        steering_contexts=steering_contexts, seed=seed, batch=batch, device=device, fvd_weights=fvd_weights,
-        frame_weights=frame_weights,
+        world, reel, out, **sizes, steps=steps, steering_contexts=steering_contexts, action_contexts=action_contexts, seed=seed,
+        batch=batch, judge=judge, features=features, depth_weights=depth_weights, lpips_weights=lpips_weights,
+        fvd_weights=fvd_weights, fid_weights=fid_weights, frame_weights=frame_weights, device=device,
     )  # fmt: skip
     show_result(result)
     say(f"report: {report}")
 
 
+def published_sizes(protocol: str, world: Path) -> dict:
+    """Split, clips, context and horizon of a published protocol; `UserError` where it has another rate than the world."""
+    from roadcast.config import load_config
+    from roadcast.evaluation.published import PROTOCOLS
+
+    preset, fps = PROTOCOLS[protocol], load_config(world_folder(world) / "config.json").data.fps
+    if fps != preset.fps:
+        raise UserError(
+            f"{world}: makes {fps:g} frames a second and {protocol} has {preset.fps:g}; no score of it would be one"
+        )
+    return {"split": preset.split, "clips": preset.clips, "context": preset.context, "horizon": preset.horizon}
+
+
 def run_evaluation(
-    world_path: Path, reel_path: Path, out: Path, *, device: str = "cpu", fvd_weights: Path | None = None,
-    frame_weights: Path | None = None, **settings,
+    world_path: Path, reel_path: Path, out: Path, *, split: str = "val", judge: Path | None = None, features: Path | None = None,
+    depth_weights: Path | None = None, lpips_weights: tuple[Path, ...] = (), fvd_weights: Path | None = None,
+    fid_weights: Path | None = None, frame_weights: Path | None = None, device: str = "cpu", **settings,
 ) -> "tuple[Result, Path]":  # fmt: skip
     """Evaluate with progress on the terminal, and save; the result and the path of its report."""
     folder = world_folder(world_path)
     from roadcast.data.reel.store import Reel
-    from roadcast.evaluation.extractors import frame_extractor, fvd_extractor
+    from roadcast.evaluation.extractors import fid_extractor, frame_extractor, fvd_extractor, jepa_extractor
+    from roadcast.evaluation.learned import depth_measure, lpips_measure
     from roadcast.evaluation.runner import evaluate as evaluate_world
     from roadcast.flow.world import World
 
-    extractors = []
-    if fvd_weights is not None:
-        extractors.append(fvd_extractor(fvd_weights, device=device))
-    if frame_weights is not None:
-        extractors.append(frame_extractor(frame_weights, device=device))
-    world, reel = World.load(folder, checked(device)), Reel(reel_path)
+    device = checked(device)
+    world, reel = World.load(folder, device), Reel(reel_path)
+    measures = [depth_measure(reel, split, depth_weights, device)]
+    if lpips_weights:
+        measures.append(lpips_measure(lpips_weights, device))
+    given = {
+        fvd_extractor: fvd_weights, fid_extractor: fid_weights, frame_extractor: frame_weights,
+        jepa_extractor: None if features is None else world_folder(features),
+    }  # fmt: skip
+    extractors = [extractor(path, device=device) for extractor, path in given.items() if path is not None]
     with progress() as show:
-        result = evaluate_world(world, reel, **settings, extractors=extractors, progress=show)
+        result = evaluate_world(
+            world, reel, split=split, judge=None if judge is None else world_folder(judge), measures=measures, extractors=extractors,
+            progress=show, **settings,
+        )  # fmt: skip
     title = (run_of(folder) or folder).resolve().name
     return result, result.save(
         out, title=f"Evaluation of {title}", about=about(folder, world, reel), logs=training_logs(folder)
@@ -152,4 +195,16 @@ def show_result(result: "Result") -> None:
         say(
             f"steering: {verdict} ({steps}; left > straight > right in {test.ordered:.0%} of {len(test.contexts)} contexts)"
         )
+    if (test := result.pedals) is None:
+        say(f"pedals: {result.pedals_note}")
+    else:
+        verdict = "answers to its pedals" if test.follows else "is not shown to answer to its pedals"
+        say(f"pedals: {verdict} ({' > '.join(test.sides)} in {test.ordered:.0%} of {len(test.contexts)} contexts)")
+    if (found := result.actions) is not None:
+        gains = ", ".join(f"{e.mean:+.2f} dB against {given} ones" for given, e in found.gain.items())
+        say(f"true commands: {gains}")
+        for control, r in found.read_back["model"].items():
+            say(
+                f"read back: {control} with an error of {r.error.mean:.3f}, {found.read_back['real'][control].error.mean:.3f} on real video"
+            )
     say(f"speed: {result.seconds['imagined_frames_per_second']:.1f} imagined frames a second")

@@ -10,7 +10,12 @@ from roadcast.evaluation.metrics.floors import SYSTEMS
 if TYPE_CHECKING:
     from roadcast.evaluation.result import Result
 
-TITLES = {"fvd": "FVD", "frame_frechet": "Frechet distance of frames"}
+TITLES = {
+    "fvd": "FVD",
+    "fid": "FID",
+    "frame_frechet": "Frechet distance of frames",
+    "jepa_frechet": "Frechet distance of clips in the encoder's features",
+}
 NAMES = {
     "model": "model",
     "copy": "last frame repeated",
