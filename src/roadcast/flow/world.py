@@ -17,7 +17,8 @@ from roadcast.tokenizer.model import Tokenizer
 
 
 class World(nn.Module):
-    """The two networks that make a world, with what evaluation and serving ask of them."""
+    """The two networks that make a world, with what evaluation and serving ask of them; beside them, where configured, networks that
+    look at video and make none."""
 
     def __init__(self, config: Config):
         super().__init__()
