@@ -1,6 +1,7 @@
 """The networks behind the distances: the published layout is read, what does not fit is told, and worse video lies further off."""
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,9 @@ from roadcast.errors import UserError
 from roadcast.evaluation import extractors
 from roadcast.evaluation.extractors import FITS, fid_extractor, fitted, frame_extractor, fvd_extractor
 from roadcast.evaluation.metrics.distribution import distributions
+from roadcast.evaluation.metrics.frechet import frechet_of_rows
 from roadcast.evaluation.runner import evaluate
+from roadcast.evaluation.weights import loaded
 from roadcast.files import sha256
 from roadcast.nn.i3d import I3D, same_padding
 from roadcast.nn.squeezenet import SIDE, SqueezeNet
@@ -22,24 +25,25 @@ CARS = {436, 468, 479, 511, 627, 656, 661, 717, 751, 817, 475, 581, 864, 705}
 """ImageNet's classes of cars and their parts."""
 
 
-def random_i3d() -> I3D:
-    torch.manual_seed(0)
-    network = I3D()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm3d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    return network
+GOLDEN = Path(__file__).parents[1] / "golden" / "metrics.json"
 
 
 @pytest.fixture(scope="module")
-def i3d_file(tmp_path_factory) -> Path:
-    """Weights under other names, the last layer first, as conversions have them."""
-    state = random_i3d().state_dict()
-    named = {f"Unit_{n:03d}.{name.rpartition('.')[2]}": value for n, (name, value) in enumerate(state.items())}
-    last = {name: value for name, value in named.items() if value.ndim and len(value) == 400}
+def i3d_tensors() -> dict[str, torch.Tensor]:
+    """Random weights in the layout of pytorch-i3d, the last layer first."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = {}
+    for name, shape in json.loads(GOLDEN.read_text())["i3d"]["layout"].items():
+        drawn = torch.rand(shape, generator=generator)
+        tensors[name] = (2 * drawn - 1) * (6 / drawn[0].numel()) ** 0.5 if len(shape) > 1 else drawn
+    return tensors
+
+
+@pytest.fixture(scope="module")
+def i3d_file(i3d_tensors, tmp_path_factory) -> Path:
+    """The same under names that say nothing."""
     path = tmp_path_factory.mktemp("weights") / "i3d.pt"
-    torch.save(last | {name: value for name, value in named.items() if name not in last}, path)
+    torch.save({f"tensor_{n:03d}": value for n, value in enumerate(i3d_tensors.values())}, path)
     return path
 
 
@@ -50,12 +54,12 @@ def videos(count: int, frames: int = 10, seed: int = 0) -> torch.Tensor:
     return (255 * smooth).to(torch.uint8).movedim(1, -1)
 
 
-def test_weights_are_read_whatever_their_names_and_what_does_not_fit_is_told(i3d_file, tmp_path):
-    clip = videos(1)
-    features = fvd_extractor(i3d_file).features(clip)
-    with torch.no_grad():
-        expected = random_i3d()(fitted(clip, 224, "squash") / 127.5 - 1)
-    np.testing.assert_array_equal(features, expected.numpy())
+def test_weights_are_read_whatever_their_names_and_what_does_not_fit_is_told(i3d_tensors, i3d_file, tmp_path):
+    clips = videos(3)
+    features = fvd_extractor(i3d_file).features(clips)
+    network = I3D.from_tensors(i3d_tensors)
+    expected = torch.cat([network(fitted(clip[None], 224, "squash") / 127.5 - 1) for clip in clips])
+    np.testing.assert_allclose(features, expected.numpy(), rtol=1e-4, atol=1e-5)
     state = torch.load(i3d_file, weights_only=True)
     first = next(name for name, value in state.items() if value.ndim == 5 and value.shape[-1] == 7)
     torch.save(state | {first: torch.zeros(64, 3, 5, 7, 7)}, tmp_path / "wrong.pt")
@@ -67,18 +71,19 @@ def test_weights_are_read_whatever_their_names_and_what_does_not_fit_is_told(i3d
         fvd_extractor(i3d_file).features(videos(1, frames=8))
 
 
-def test_torchscript_weights_are_read_without_running_them(tmp_path):
-    clip = videos(1)
-    x = fitted(clip, 224, "squash") / 127.5 - 1
-    with torch.no_grad():
-        torch.jit.trace(random_i3d(), x, check_trace=False).save(str(tmp_path / "i3d_torchscript.pt"))
-        expected = random_i3d()(x)
-    np.testing.assert_array_equal(fvd_extractor(tmp_path / "i3d_torchscript.pt").features(clip), expected.numpy())
+def test_torchscript_weights_are_read_without_running_them(i3d_tensors, tmp_path):
+    archive = torch.nn.Module()
+    for n, tensor in enumerate(i3d_tensors.values()):
+        archive.register_buffer(f"tensor_{n}", tensor)
+    torch.jit.script(archive).save(str(tmp_path / "i3d_torchscript.pt"))
+    network = loaded(I3D.from_tensors, tmp_path / "i3d_torchscript.pt")
+    for own, expected in zip(network.parameters(), I3D.from_tensors(i3d_tensors).parameters(), strict=True):
+        assert torch.equal(own, expected)
 
 
 def test_with_weights_other_than_the_published_nothing_is_called_fid(tmp_path, monkeypatch):
     file = tmp_path / "inception.pth"
-    layout = json.loads((Path(__file__).parents[1] / "golden" / "metrics.json").read_text())["inception"]["layout"]
+    layout = json.loads(GOLDEN.read_text())["inception"]["layout"]
     torch.save({name: torch.rand(shape) for name, shape in layout.items()}, file)
     with pytest.raises(UserError, match=r"inception.pth: its SHA-256 is .* is no FID"):
         fid_extractor(file)
@@ -89,8 +94,8 @@ def test_with_weights_other_than_the_published_nothing_is_called_fid(tmp_path, m
 
 
 def test_padding_is_as_tensorflow_has_it():
-    assert same_padding((10,), (7,), (2,)) == [2, 3] and same_padding((9,), (7,), (2,)) == [3, 3]
-    assert same_padding((8, 5), (3, 1), (2, 1)) == [0, 0, 0, 1]
+    assert same_padding(10, 7, 2) == (2, 3) and same_padding(9, 7, 2) == (3, 3)
+    assert same_padding(8, 3, 2) == (0, 1) and same_padding(5, 1, 1) == (0, 0)
 
 
 def test_each_way_of_fitting_is_another_extractor_and_keeps_flat_pictures_flat(i3d_file):
@@ -157,3 +162,12 @@ def test_an_evaluation_tells_its_sets_and_who_made_the_features(reel, worlds, sq
     assert "squeezenet" in result.protocol.networks["frame_frechet"]
     page = result.save(tmp_path).read_text()
     assert "Frechet distance of frames" in page and extractor.identity in page and ">FVD<" not in page
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("ROADCAST_FVD_WEIGHTS" not in os.environ, reason="set ROADCAST_FVD_WEIGHTS to i3d_torchscript.pt")
+def test_the_published_weights_give_the_published_distance_of_zeros_and_ones():
+    """Eight clips of 30 frames of 64x64 pixels, all black against all white (README of common_metrics_on_video_quality)."""
+    extractor = fvd_extractor(Path(os.environ["ROADCAST_FVD_WEIGHTS"]))
+    black, white = (extractor.features(torch.full((8, 30, 64, 64, 3), value, dtype=torch.uint8)) for value in (0, 255))
+    assert frechet_of_rows(black, white) == pytest.approx(151.26, rel=1e-3)

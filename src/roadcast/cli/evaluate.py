@@ -34,11 +34,11 @@ def evaluate(
     batch: int = 8,
     judge: Path | None = None,
     features: Path | None = None,
-    depth_weights: Path | None = None,
-    lpips_weights: tuple[Path, ...] = (),
-    fvd_weights: Path | None = None,
-    fid_weights: Path | None = None,
-    frame_weights: Path | None = None,
+    depth_weights: str | None = None,
+    lpips_weights: tuple[str, ...] = (),
+    fvd_weights: str | None = None,
+    fid_weights: str | None = None,
+    frame_weights: str | None = None,
     device: str = "cpu",
 ) -> None:
     """Measure how far a world can be trusted, and write a report that one can open in a browser.
@@ -53,7 +53,8 @@ def evaluate(
     The world sees `context` real frames of held-out recordings and imagines `horizon` more under the recorded commands.
     Likeness, motion, sharpness, depth, drift and collapse are measured beside their floors, each with its interval; then it is
     asked whether it turns left when told left, goes faster when told to, and does better when told the truth. Scores compare
-    only under one protocol, kept in metrics.json. docs/evaluation.md tells of all of it.
+    only under one protocol, kept in metrics.json. docs/evaluation.md tells of all of it. Weights are given by path, or as
+    https://...#sha256=HEX: fetched once, and checked.
 
     Args:
         world: A run's folder, or a world's.
@@ -105,12 +106,13 @@ def published_sizes(protocol: str, world: Path) -> dict:
 
 def run_evaluation(
     world_path: Path, reel_path: Path, out: Path, *, split: str = "val", judge: Path | None = None, features: Path | None = None,
-    depth_weights: Path | None = None, lpips_weights: tuple[Path, ...] = (), fvd_weights: Path | None = None,
-    fid_weights: Path | None = None, frame_weights: Path | None = None, device: str = "cpu", **settings,
+    depth_weights: str | None = None, lpips_weights: tuple[str, ...] = (), fvd_weights: str | None = None,
+    fid_weights: str | None = None, frame_weights: str | None = None, device: str = "cpu", **settings,
 ) -> "tuple[Result, Path]":  # fmt: skip
     """Evaluate with progress on the terminal, and save; the result and the path of its report."""
     folder = world_folder(world_path)
     from roadcast.data.reel.store import Reel
+    from roadcast.download import local
     from roadcast.evaluation.extractors import fid_extractor, frame_extractor, fvd_extractor, jepa_extractor
     from roadcast.evaluation.learned import depth_measure, lpips_measure
     from roadcast.evaluation.runner import evaluate as evaluate_world
@@ -118,14 +120,14 @@ def run_evaluation(
 
     device = checked(device)
     world, reel = World.load(folder, device), Reel(reel_path)
-    measures = [depth_measure(reel, split, depth_weights, device)]
+    measures = [depth_measure(reel, split, local(depth_weights) if depth_weights else None, device)]
     if lpips_weights:
-        measures.append(lpips_measure(lpips_weights, device))
+        measures.append(lpips_measure([local(part) for part in lpips_weights], device))
     given = {
         fvd_extractor: fvd_weights, fid_extractor: fid_weights, frame_extractor: frame_weights,
         jepa_extractor: None if features is None else world_folder(features),
     }  # fmt: skip
-    extractors = [extractor(path, device=device) for extractor, path in given.items() if path is not None]
+    extractors = [extractor(local(where), device=device) for extractor, where in given.items() if where is not None]
     with progress() as show:
         result = evaluate_world(
             world, reel, split=split, judge=None if judge is None else world_folder(judge), measures=measures, extractors=extractors,
