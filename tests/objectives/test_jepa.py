@@ -45,7 +45,7 @@ class Moving:
 def train(of: Objective, folder, steps: int, accumulate: int = 1, **settings) -> dict[str, torch.Tensor]:
     """The averaged weights after so many steps."""
     config, mesh = of.world.config, Mesh(torch.device("cpu"))
-    settings = dict(warmup=1, lr=3e-3, lr_final=3e-3, save_every=1, ema=0.9) | settings
+    settings = dict(warmup=1, lr=3e-3, lr_final=3e-3, save_every=2, ema=0.9) | settings
     stage = StageConfig(of.name, steps=steps, batch=4, accumulate=accumulate, **settings)
     feed = Feed(Moving(), Augment({}, 0), stage, config.guard, mesh, seed=0, workers=0)
     weights = fit(
