@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from roadcast.nn.inception import Conv, Inception, folded, resized
+from roadcast.nn.folding import folded
+from roadcast.nn.inception import Conv, Inception, resized
 
 
 @pytest.fixture(scope="module")

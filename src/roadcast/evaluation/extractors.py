@@ -21,6 +21,8 @@ from roadcast.nn.lpips import LPIPS
 FITS = ("squash", "squash-antialias", "crop", "crop-antialias")
 """How frames of any shape come to a square: by stretching, or the short side first and then the middle; bilinear, with or without
 smoothing before pixels are left out. Published scores differ by it, so its name is part of the extractor's."""
+BATCH = 2
+"""Videos that I3D sees at once: alone they are slower, and more ask for memory."""
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 """Of pt_inception-2015-12-05-6726825d.pth, as pytorch-fid and torch-fidelity publish it."""
 
@@ -55,7 +57,8 @@ def fvd_extractor(weights: Path, fit: str = "squash", device: str = "cpu") -> Ex
             raise UserError(
                 f"FVD is of videos of 9 frames or more, these have {frames_BFHWC.shape[1]}; use a longer --horizon"
             )
-        rows = [network(fitted(video[None].to(device), i3d.SIDE, fit) / 127.5 - 1) for video in frames_BFHWC]
+        few = frames_BFHWC.split(BATCH)
+        rows = [network(fitted(videos.to(device), i3d.SIDE, fit) / 127.5 - 1) for videos in few]
         return torch.cat(rows).cpu().numpy()
 
     return Extractor("fvd", f"i3d-400-logits/{check_fit(fit)}/{sha256(weights)}", features)

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from roadcast.nn.folding import folded
+
 SIDE = 299
 FEATURES = 2048
 CLASSES = 1008  # by which these weights are told from others of the same shapes
@@ -164,15 +166,15 @@ class Inception(nn.Module):
             return tensors[name]
 
         taken("fc.weight", (CLASSES, FEATURES))
+        state = {}
         for name, conv in self.named_modules():
             if isinstance(conv, Conv):
+                norm = ("weight", "bias", "running_mean", "running_var")
+                values = [taken(f"{name}.bn.{part}", conv.weight.shape[:1]) for part in norm]
                 weight = taken(f"{name}.conv.weight", conv.weight.shape)
-                gain, bias, mean, variance = (
-                    taken(f"{name}.bn.{part}", weight.shape[:1])
-                    for part in ("weight", "bias", "running_mean", "running_var")
-                )
-                conv.weight.data, conv.bias.data = folded(weight, gain, bias, mean, variance, EPSILON)
-        return self.to(memory_format=torch.channels_last)
+                state[f"{name}.weight"], state[f"{name}.bias"] = folded(weight, *values, EPSILON)
+        self.load_state_dict(state)
+        return self
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         """Features [B, 2048] of pictures RGB in [0, 255], SIDE pixels a side (`resized` brings others there as TensorFlow did)."""
@@ -182,18 +184,6 @@ class Inception(nn.Module):
             if name in POOL_AFTER:
                 x = F.max_pool2d(x, 3, stride=2)
         return x.mean(dim=(2, 3))
-
-
-def folded(
-    weight: Tensor, gain: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, epsilon: float
-) -> tuple[Tensor, Tensor]:
-    """Weight [O, I, ...] and bias [O] of the one convolution that equals one without bias and then a frozen batch normalisation.
-
-    `g (W x - m) / (v + e)^1/2 + b = (g / (v + e)^1/2) W x + (b - g m / (v + e)^1/2)`.
-    """
-    scale = gain.double() * (variance.double() + epsilon).rsqrt()
-    shape = (-1, *[1] * (weight.ndim - 1))
-    return (weight.double() * scale.view(shape)).float(), (bias.double() - mean.double() * scale).float()
 
 
 def resized(x_BHWC: Tensor, side: int = SIDE) -> Tensor:

@@ -115,10 +115,11 @@ class LPIPS(nn.Module):
 
     def between(self, features_a: list[Tensor], features_b: list[Tensor]) -> Tensor:
         """The distance [N] of images whose `features` are known: the true ones' are of use more than once."""
-        return sum(
+        by_layer = [
             torch.einsum("nchw,c->nhw", (x - y).square(), head).mean(dim=(1, 2))
             for x, y, head in zip(features_a, features_b, self.heads, strict=True)
-        )
+        ]
+        return torch.stack(by_layer).sum(dim=0)
 
     def features(self, images_NHWC: Tensor) -> list[Tensor]:
         """The compared layers' features [N, C, h, w], each pixel's of length one."""
