@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from roadcast.evaluation.metrics.feature_set import FeatureSet, Kept
 from roadcast.evaluation.metrics.frechet import (
+    at_infinity,
     frechet_by_count,
+    frechet_distance,
     frechet_of_rows,
     frechet_spread,
     kernel_distance,
@@ -14,8 +17,6 @@ from roadcast.evaluation.metrics.frechet import (
 )
 from roadcast.evaluation.metrics.statistics import Estimate
 
-MOST_FOR_PAIRS = 4096
-"""Rows of a set that kernel distance, precision and recall are taken over at most: they compare every one with every other."""
 NOTE = (
     "Of few samples a Frechet distance is nearly all bias: it falls with their number, and only values of one number compare. "
     "The row of real video is half of the real clips against the other half."
@@ -41,28 +42,32 @@ class Distribution:
     recall: float
 
 
-def distribution(real_ND: np.ndarray, made_MD: np.ndarray, seed: int = 0) -> Distribution:
-    """What lies between two sets of features."""
-    value = frechet_of_rows(real_ND, made_MD)
-    half = 1.96 * frechet_spread(real_ND, made_MD, seed)
-    curve, limit = frechet_by_count(real_ND, made_MD, seed)
-    real, made = (thinned(x, seed) for x in (real_ND, made_MD))
-    precision, recall = precision_recall(real, made)
-    count = min(len(real_ND), len(made_MD))
+def distribution(real: Kept, made: Kept, seed: int = 0) -> Distribution:
+    """What lies between two sets of features: the distance of all rows, and the rest of those that were kept."""
+    whole = real.whole and made.whole
+    count, kept = min(real.moments.count, made.moments.count), min(len(real.rows_KD), len(made.rows_KD))
+    curve = frechet_by_count(real.rows_KD, made.rows_KD, seed)
+    value = frechet_of_rows(real.rows_KD, made.rows_KD) if whole else frechet_distance(real.moments, made.moments)
+    if not whole:
+        curve.append((count, value))
+    half = 1.96 * frechet_spread(real.rows_KD, made.rows_KD, seed) * (kept / count) ** 0.5  # as spreads of means fall
+    precision, recall = precision_recall(real.rows_KD, made.rows_KD)
     return Distribution(
-        count, Estimate(value, value - half, value + half), curve, limit, kernel_distance(real, made), precision, recall
+        count=count,
+        frechet=Estimate(value, value - half, value + half),
+        by_count=curve,
+        at_infinity=at_infinity(curve),
+        kernel=kernel_distance(real.rows_KD, made.rows_KD),
+        precision=precision,
+        recall=recall,
     )
 
 
-def distributions(features: Mapping[str, np.ndarray], seed: int = 0) -> dict[str, Distribution]:
-    """Every system's set against the real one, and for "real" one half of it against the other."""
-    real = features["real"]
-    found = {name: distribution(real, made, seed) for name, made in features.items() if name != "real"}
-    return found | {"real": distribution(real[::2], real[1::2], seed)}
-
-
-def thinned(x_ND: np.ndarray, seed: int) -> np.ndarray:
-    """MOST_FOR_PAIRS rows, drawn without replacement, or all where there are no more."""
-    if len(x_ND) <= MOST_FOR_PAIRS:
-        return x_ND
-    return x_ND[np.random.default_rng(seed).choice(len(x_ND), MOST_FOR_PAIRS, replace=False)]
+def distributions(features: Mapping[str, FeatureSet | np.ndarray], seed: int = 0) -> dict[str, Distribution]:
+    """Every system's set against the real one, and for "real", which is kept in two parts, one half of it against the other."""
+    sets = {
+        n: FeatureSet.of(x, 1 + (n == "real"), seed) if isinstance(x, np.ndarray) else x for n, x in features.items()
+    }
+    real = sets["real"].kept()
+    found = {name: distribution(real, made.kept(), seed) for name, made in sets.items() if name != "real"}
+    return found | {"real": distribution(*sets["real"].halves(), seed)}

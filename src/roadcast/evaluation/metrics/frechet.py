@@ -1,5 +1,6 @@
 """How far apart two sets of features lie: Frechet and kernel distance, precision and recall, with what they owe to few samples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,19 +50,25 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     """`|m_a - m_b|^2 + tr(A) + tr(B) - 2 tr((A^1/2 B A^1/2)^1/2)`, the squared 2-Wasserstein distance of two Gaussians.
 
     Dowson & Landau 1982, eq. 4; Heusel et al. 2017, eq. 6, who write (A B)^1/2, whose trace is the same. That trace is the sum of the
-    singular values of A^1/2 B^1/2, the roots by symmetric eigendecomposition: all in float64, and as exact where covariances are
-    singular, as those of fewer samples than features are.
+    singular values of L^T M for any L L^T = A and M M^T = B: all in float64, and as exact where covariances are singular, as those of
+    fewer samples than features are.
     """
-    roots = [symmetric_root(moments.covariance_DD) for moments in (a, b)]
-    cross = np.linalg.svd(roots[0] @ roots[1], compute_uv=False).sum()
+    factors = [factor(moments.covariance_DD) for moments in (a, b)]
+    cross = np.linalg.svd(factors[0].T @ factors[1], compute_uv=False).sum()
     apart = a.mean_D - b.mean_D
     return float(apart @ apart + np.trace(a.covariance_DD) + np.trace(b.covariance_DD) - 2 * cross)
 
 
-def symmetric_root(matrix_DD: np.ndarray) -> np.ndarray:
-    """The square root of a symmetric matrix without negative eigenvalues; those that rounding made are taken for 0."""
-    values, vectors = np.linalg.eigh(matrix_DD)
-    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+def factor(matrix_DD: np.ndarray) -> np.ndarray:
+    """Some L with L L^T the matrix, which is symmetric without negative eigenvalues: Cholesky's, or where there is none by eigenvectors.
+
+    Eigenvalues below 0, which rounding made, are taken for 0.
+    """
+    try:
+        return np.linalg.cholesky(matrix_DD)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(matrix_DD)
+        return vectors * np.sqrt(np.maximum(values, 0))
 
 
 def frechet_of_rows(a_ND: np.ndarray, b_MD: np.ndarray) -> float:
@@ -90,21 +97,24 @@ def frechet_spread(a_ND: np.ndarray, b_MD: np.ndarray, seed: int = 0) -> float:
     return float(np.std(drawn, ddof=1))
 
 
-def frechet_by_count(a_ND: np.ndarray, b_MD: np.ndarray, seed: int = 0) -> tuple[list[tuple[int, float]], float]:
-    """The distance of growing parts of both sets, and the value at infinitely many samples.
-
-    The bias of N samples falls as 1 / N (Chong & Forsyth 2020, "Effectively Unbiased FID", section 3), so the line through values
-    against 1 / N, from a quarter of the samples on, meets 1 / N = 0 there. Sizes are those of the smaller set.
-    """
+def frechet_by_count(a_ND: np.ndarray, b_MD: np.ndarray, seed: int = 0) -> list[tuple[int, float]]:
+    """The distance of growing parts of both sets, (rows, value) each, from a quarter of the smaller set's rows on."""
     rng = np.random.default_rng(seed)
     most = min(len(a_ND), len(b_MD))
     sizes = np.unique(np.linspace(max(2, most // 4), most, PARTS).astype(int)).tolist()
     a_ND, b_MD = (x[rng.permutation(len(x))] for x in (a_ND, b_MD))
-    curve = [(n, frechet_of_rows(a_ND[:n], b_MD[:n])) for n in sizes]
+    return [(n, frechet_of_rows(a_ND[:n], b_MD[:n])) for n in sizes]
+
+
+def at_infinity(curve: Sequence[tuple[int, float]]) -> float:
+    """Where a distance by rows tends to.
+
+    The bias of N samples falls as 1 / N (Chong & Forsyth 2020, "Effectively Unbiased FID", section 3), so the line through values
+    against 1 / N meets 1 / N = 0 there.
+    """
     if len(curve) < 2:
-        return curve, curve[-1][1]
-    _, at_infinity = np.polyfit([1 / n for n, _ in curve], [value for _, value in curve], 1)
-    return curve, float(at_infinity)
+        return curve[-1][1]
+    return float(np.polyfit([1 / n for n, _ in curve], [value for _, value in curve], 1)[1])
 
 
 def kernel_distance(a_ND: np.ndarray, b_MD: np.ndarray) -> float:
