@@ -93,6 +93,14 @@ def test_with_weights_other_than_the_published_nothing_is_called_fid(tmp_path, m
     assert extractor.features(videos(1, frames=2)).shape == (2, 2048)
 
 
+def test_a_file_that_holds_no_tensors_is_told(tmp_path):
+    (tmp_path / "LICENCE").write_text("BSD LICENSE. Copyright (c) 2016")
+    (tmp_path / "empty.pt").touch()
+    for name in ("LICENCE", "empty.pt"):
+        with pytest.raises(UserError, match=rf"{name}: cannot be used"):
+            frame_extractor(tmp_path / name)
+
+
 def test_padding_is_as_tensorflow_has_it():
     assert same_padding(10, 7, 2) == (2, 3) and same_padding(9, 7, 2) == (3, 3)
     assert same_padding(8, 3, 2) == (0, 1) and same_padding(5, 1, 1) == (0, 0)

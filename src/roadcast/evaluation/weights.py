@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TypeVar
 
 import numpy as np
@@ -24,7 +25,7 @@ def loaded(build: Callable[[dict[str, Tensor]], Network], *files: Path) -> Netwo
             raise UserError(f"{file}: no such file; docs/evaluation.md says where the weights are published")
     try:
         return build({name: tensor for file in files for name, tensor in tensors_in(Path(file)).items()})
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, EOFError, UnpicklingError) as error:
         read = " and ".join(map(str, files))
         why = str(error).splitlines()[0]
         raise UserError(f"{read}: cannot be used ({why}); docs/evaluation.md says which weights it takes") from None
