@@ -1,7 +1,6 @@
 """Where a sweep looks next by the tree-structured Parzen estimator, through Optuna."""
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 
 import optuna
@@ -21,9 +20,7 @@ def ask(space: Mapping[str, Range], tried: Sequence[Tried], seed: int) -> Point:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {name: distribution(range_) for name, range_ in space.items()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_FIRST, multivariate=True)
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_FIRST)
     study = optuna.create_study(sampler=sampler, direction="minimize")
     for one in tried:
         if math.isfinite(one.badness):
