@@ -6,9 +6,9 @@ The encoder is trained on the train recordings of all reels together. For each r
 recordings and judged on those that were held out, val and test; a reel without train recordings, such as another day of the same car, is
 judged by the regression of the one before. Signals, each the mean over a clip of 8 frames: steer, throttle, speed and yaw_rate where
 the reel has them; `flow`, log(1 + mean length of the optical flow in pixels a frame), which stands for speed where there is none; in
-the built-in world `nearness`, 255 times 2 m over depth, of the picture's upper half. Features: the encoder's, pooled over a raster of
-2x4; the same encoder's before training; all pixels of all frames at 16x32. Without reels one of the built-in world is made. A run in
---out is resumed. The last line is one JSON object.
+the built-in world `nearness`, 255 times 2 m over depth, of the picture's upper half. Features: the encoder's, pooled over the clip,
+or over each field of a raster of 2x4 on the picture; the same encoder's before training; all pixels of all frames at 16x32. Without
+reels one of the built-in world is made. A run in --out is resumed. The last line is one JSON object.
 """
 
 import argparse
@@ -59,7 +59,8 @@ class Set:
     def of(cls, reel: Reel, splits: set[str], kinds: dict[str, Features], every: int, most: int) -> "Set":
         """Clips that begin every so many frames, or rarer where they would be more than `most`."""
         places = places_of(reel, splits, FRAMES, every)
-        places = places[:: -(-len(places) // most)]
+        chosen = np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int)
+        places = [places[i] for i in chosen]
         signals = {name: signal_of(reel, places, FRAMES, name) for name in SIGNALS if name in reel.signals}
         signals["flow"] = np.log1p([flow(reel, first) for _, first in places])
         if "depth" in reel.sensors:
@@ -102,15 +103,16 @@ def configure(reels: list[Path], arguments: argparse.Namespace) -> Config:
 
 def show(title: str, train: Set, judged: Set) -> dict[str, dict[str, dict]]:
     """Print a table of probes fitted on one set and judged on another; the same as {signal: {kind: {figure: estimate}}}."""
-    clips, figures = len(next(iter(judged.signals.values()))), {}
+    probes = {
+        kind: probe(rows, train.signals, judged.features[kind], judged.signals) for kind, rows in train.features.items()
+    }
+    clips, ours, figures = len(next(iter(judged.signals.values()))), next(iter(probes.values())), {}
     print(f"\n{title}, {clips} clips\n")
     print("| signal | features | R^2 | correlation | R^2 of the first less this |\n|---|---|---|---|---|")
     for signal, truth in judged.signals.items():
-        first, figures[signal] = None, {}
-        for kind, rows in train.features.items():
-            found = probe(rows, train.signals[signal], judged.features[kind], truth)
-            first = first or found
-            row = {"r2": found.r2, "correlation": found.correlation, "less": gain(first, found, truth)}
+        figures[signal] = {}
+        for kind, found in ((kind, row[signal]) for kind, row in probes.items()):
+            row = {"r2": found.r2, "correlation": found.correlation, "less": gain(ours[signal], found, truth)}
             print(f"| {signal} | {kind} |", " | ".join(told(value) for value in row.values()), "|", flush=True)
             figures[signal][kind] = {name: value and vars(value) for name, value in row.items()}
     return figures
@@ -156,7 +158,9 @@ def main() -> None:
         assert trained is not None and untrained is not None
         kinds = {
             arguments.objective: encoder_features(trained),
+            f"{arguments.objective} 2x4": encoder_features(trained, 2, 4),
             "random": encoder_features(untrained),
+            "random 2x4": encoder_features(untrained, 2, 4),
             "pixels": pixel_features,
         }
         opened = [Reel(path) for path in reels]

@@ -9,6 +9,7 @@ from roadcast.data.reel.store import Reel
 from roadcast.errors import UserError
 from roadcast.evaluation.extractors import jepa_extractor
 from roadcast.evaluation.probes import (
+    Probe,
     encoder_features,
     features_of,
     gain,
@@ -22,6 +23,10 @@ from roadcast.flow.world import World
 from worlds import micro_config, random_world
 
 
+def one(train: np.ndarray, signal: np.ndarray, test: np.ndarray, truth: np.ndarray) -> Probe:
+    return probe(train, {"signal": signal}, test, {"signal": truth})["signal"]
+
+
 def planted(noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """300 training rows and 100 others of 40 features, of very different sizes, and a signal of two of them, with noise."""
     rng = np.random.default_rng(seed)
@@ -32,7 +37,7 @@ def planted(noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def test_a_planted_signal_is_found_to_the_last_bit_of_noise():
-    clear, noisy = (probe(*planted(noise)) for noise in (0.0, 5**0.5))  # a signal of variance 5 under as much noise
+    clear, noisy = (one(*planted(noise)) for noise in (0.0, 5**0.5))  # a signal of variance 5 under as much noise
     assert (
         clear.r2 is not None
         and clear.r2.mean > 0.999
@@ -44,14 +49,14 @@ def test_a_planted_signal_is_found_to_the_last_bit_of_noise():
 
 def test_nothing_is_found_in_noise():
     rng = np.random.default_rng(1)
-    found = probe(rng.normal(size=(300, 500)), rng.normal(size=300), rng.normal(size=(200, 500)), rng.normal(size=200))
+    found = one(rng.normal(size=(300, 500)), rng.normal(size=300), rng.normal(size=(200, 500)), rng.normal(size=200))
     assert found.r2 is not None and -0.2 < found.r2.mean < 0.05
     assert found.correlation is None or found.correlation.low < 0.1
 
 
 def test_the_gain_is_the_difference_of_r2_and_clear_where_one_knows_more():
     train, signal, test, truth = planted(1.0)
-    ours, theirs = probe(train, signal, test, truth), probe(train[:, :10], signal, test[:, :10], truth)
+    ours, theirs = one(train, signal, test, truth), one(train[:, :10], signal, test[:, :10], truth)
     found = gain(ours, theirs, truth)
     assert ours.r2 is not None and theirs.r2 is not None
     assert found.mean == pytest.approx(ours.r2.mean - theirs.r2.mean) and found.low > 0

@@ -42,10 +42,19 @@ class Probe:
     predicted_N: np.ndarray
 
 
-def probe(train_ND: np.ndarray, signal_N: np.ndarray, test_MD: np.ndarray, truth_M: np.ndarray) -> Probe:
-    """Fit `signal_N` on the training clips, and judge on others, with 95 % bootstrap intervals over clips."""
-    told, true = ridge(train_ND, signal_N[:, None], test_MD), truth_M[:, None]
-    return Probe(determination_estimate(told, true), correlation_estimate(told, true), told[:, 0])
+def probe(
+    train_ND: np.ndarray, signals_N: Mapping[str, np.ndarray], test_MD: np.ndarray, truths_M: Mapping[str, np.ndarray]
+) -> dict[str, Probe]:
+    """Fit signals, by name, on the training clips, and judge on others, with 95 % bootstrap intervals over clips."""
+    told_SM1 = ridge(train_ND, np.stack([*signals_N.values()], axis=1), test_MD).T[..., None]
+    return {
+        name: Probe(
+            determination_estimate(told_M1, truths_M[name][:, None]),
+            correlation_estimate(told_M1, truths_M[name][:, None]),
+            told_M1[:, 0],
+        )
+        for name, told_M1 in zip(signals_N, told_SM1, strict=True)
+    }
 
 
 def gain(ours: Probe, theirs: Probe, truth_N: np.ndarray) -> Estimate:
@@ -87,8 +96,8 @@ def pixel_features(frames_BFHWC: Tensor, height: int = 16, width: int = 32) -> n
     return rearrange(x, "(b f) c h w -> b (f c h w)", b=len(frames_BFHWC)).numpy()
 
 
-def encoder_features(encoder: VideoEncoder, rows: int = 2, columns: int = 4) -> Features:
-    """The encoder's features, mean over time and over each field of a raster of rows x columns: where things are stays known."""
+def encoder_features(encoder: VideoEncoder, rows: int = 1, columns: int = 1) -> Features:
+    """The encoder's features, mean over time and over each field of a raster of rows x columns, which keeps where things are."""
 
     @torch.no_grad()
     def features(frames_BFHWC: Tensor) -> np.ndarray:
