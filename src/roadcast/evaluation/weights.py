@@ -27,7 +27,7 @@ def loaded(build: Callable[[dict[str, Tensor]], Network], *files: Path) -> Netwo
         return build({name: tensor for file in files for name, tensor in tensors_in(Path(file)).items()})
     except (OSError, ValueError, RuntimeError, KeyError, EOFError, UnpicklingError) as error:
         read = " and ".join(map(str, files))
-        why = str(error).splitlines()[0]
+        why = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{read}: cannot be used ({why}); docs/evaluation.md says which weights it takes") from None
 
 
