@@ -7,7 +7,7 @@ import torch
 from roadcast.errors import UserError
 from roadcast.evaluation.actions import action_test
 from roadcast.evaluation.counterfactual import Counterfactuals, given_commands
-from roadcast.evaluation.judge import load_judge, readout
+from roadcast.evaluation.judge import floor, load_judge, readout
 from roadcast.evaluation.metrics.flow import lateral_motion
 from roadcast.evaluation.odometry import led_correlation, odometry_check
 from roadcast.evaluation.protocol import make_protocol, read_clips
@@ -87,6 +87,7 @@ def test_a_world_that_answers_late_is_measured_at_its_lag(reel, protocol, answer
 def test_what_never_changes_cannot_be_read_and_a_frozen_picture_reads_as_its_mean(reel, protocol, worlds):
     test = found(worlds["frozen"](), reel, protocol)
     assert test.read_back["copy"]["steer"].correlation is None
+    assert floor(FlowJudge(), reel, protocol) == test.read_back["real"]
     assert test.read_back["real"]["throttle"].r2 is None  # the reel's throttle is always 0.5
     assert test.read_back["real"]["throttle"].error.mean == pytest.approx(0.5)
     assert test.flow["true"] is None

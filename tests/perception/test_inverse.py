@@ -12,7 +12,7 @@ from worlds import micro_config, random_world
 LAG = 2
 
 
-def drives(seed: int, clips: int = 8, frames: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
+def drives(seed: int, clips: int = 4, frames: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures that turn by four pixels a frame at full steer, LAG frames after the command; the second control does nothing."""
     rng = np.random.default_rng(seed)
     videos, commands = [], rng.uniform(-1, 1, (clips, frames, 2)).astype(np.float32)
@@ -33,20 +33,20 @@ def network(**changes) -> InverseDynamics:
 def test_it_learns_to_read_what_moved_the_picture_and_nothing_else():
     judge = network()
     optimizer = torch.optim.AdamW(judge.parameters(), lr=4e-3)
-    lessons = [drives(seed) for seed in range(20)]
-    for step in range(80):
-        frames, commands = lessons[step % 20]
+    lessons = [drives(seed) for seed in range(10)]
+    for step in range(40):
+        frames, commands = lessons[step % 10]
         loss = (judge(frames) - commands[:, judge.told(12)] / judge.scale_A).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     frames, commands = drives(1000, clips=16)
     read, true = judge.read(frames), commands[:, judge.told(12)]
-    correlation = [np.corrcoef(read[..., a].ravel(), true[..., a].ravel())[0, 1] for a in range(2)]
-    assert correlation[0] > 0.7
-    assert abs(correlation[1]) < 0.3
+    steer, throttle = (np.corrcoef(read[..., a].ravel(), true[..., a].ravel())[0, 1] for a in range(2))
+    assert steer > 0.95
+    assert abs(throttle) < 0.3
     error, shuffled = ((read - x)[..., 0].abs().mean() for x in (true, true.roll(1, dims=0)))
-    assert error < 0.7 * shuffled
+    assert error < 0.3 * shuffled
 
 
 @pytest.mark.parametrize(("past", "ahead"), [(0, 0), (1, 3), (2, 6)])
@@ -62,7 +62,7 @@ def test_a_command_is_told_from_its_window_alone(past, ahead):
     changed[:, first + ahead + 1 :] = 0
     torch.testing.assert_close(judge(changed)[:, 0], read[:, 0])
     changed[:, first + ahead] = 0
-    assert (judge(changed)[:, 0] - read[:, 0]).abs().max() > 1e-4
+    assert (judge(changed)[:, 0] - read[:, 0]).abs().max() > 1e-5
 
 
 def test_brightness_and_contrast_hardly_change_what_is_read():

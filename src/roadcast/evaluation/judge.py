@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from roadcast.data.reel.store import Reel
 from roadcast.errors import UserError
 from roadcast.evaluation.metrics.statistics import (
     Estimate,
@@ -12,7 +13,7 @@ from roadcast.evaluation.metrics.statistics import (
     determination_estimate,
     ratio_estimate,
 )
-from roadcast.evaluation.protocol import Protocol
+from roadcast.evaluation.protocol import Protocol, read_clips
 from roadcast.flow import world
 from roadcast.perception.inverse import InverseDynamics
 
@@ -67,3 +68,22 @@ def readout(read_NK: np.ndarray, true_NK: np.ndarray, known_NK: np.ndarray) -> R
         correlation=correlation_estimate(read_NK, true_NK, known_NK),
         r2=determination_estimate(read_NK, true_NK, known_NK),
     )
+
+
+def floor(judge: InverseDynamics, reel: Reel, protocol: Protocol, batch: int = 8) -> dict[str, Readout]:
+    """By control, how well the judge reads the commands of real video, over the horizon of every clip of the protocol."""
+    start, read, true, known = protocol.context - judge.past - 1, [], [], []
+    for at in range(0, len(protocol.clips), batch):
+        clip = read_clips(reel, protocol, range(at, min(at + batch, len(protocol.clips))))
+        assert clip.frames_BFHWC is not None
+        read.append(judge.read(clip.frames_BFHWC[:, start:]).numpy())
+        told = slice(protocol.context, protocol.context + read[-1].shape[1])
+        true.append(clip.actions_BFA[:, told].numpy())
+        known.append(clip.known_BFA[:, told].numpy())
+    told_NKA, true_NKA, known_NKA = (np.concatenate(rows) for rows in (read, true, known))
+    found = {
+        name: readout(told_NKA[..., judge.actions.index(name)], true_NKA[..., a], known_NKA[..., a])
+        for a, name in enumerate(protocol.actions)
+        if name in judge.actions
+    }
+    return {name: value for name, value in found.items() if value is not None}
