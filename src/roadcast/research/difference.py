@@ -44,7 +44,7 @@ class Difference:
 
 
 def difference(base: Sequence[Row], variant: Sequence[Row], score: str) -> Difference | None:
-    """The difference over the seeds that both have finished; None where there is none.
+    """The difference over the seeds of which both have the score; None where there are none.
 
     Raises `UserError` where the two were measured by different protocols, with the field that differs.
     """
@@ -56,7 +56,7 @@ def difference(base: Sequence[Row], variant: Sequence[Row], score: str) -> Diffe
                 f"{ours.name} and {theirs.name} were measured by different protocols: {shortened(differs)}; "
                 "such scores have no order: leave the variant out, or measure both alike"
             )
-    values = [theirs.value(score) - ours.value(score) for ours, theirs in pairs]
+    values = [d for ours, theirs in pairs if math.isfinite(d := theirs.value(score) - ours.value(score))]
     if not values:
         return None
     change = t_interval(np.array(values))

@@ -42,7 +42,7 @@ def differences_chart(by_variant: Mapping[str, Sequence[Row]], score: str) -> st
         found = None if name == BASE else difference(by_variant[BASE], runs, score)
         if found is not None:
             base = {row.seed: row.value(score) for row in by_variant[BASE]}
-            dots = [row.value(score) - base[row.seed] for row in runs if row.seed in base]
+            dots = [d for r in runs if r.seed in base and math.isfinite(d := r.value(score) - base[r.seed])]
             lines.append(Line(name, found.change.mean, found.change.low, found.change.high, dots, found.verdict))
     return forest(lines, title(score)) if lines else ""
 

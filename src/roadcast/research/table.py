@@ -32,16 +32,18 @@ def ablation_table(by_variant: Mapping[str, Sequence[Row]], scores: Sequence[str
 
 
 def told(found: Difference | None, score: str) -> str:
-    """A difference, half its interval and the verdict; of one seed the difference alone."""
+    """A difference, half its interval and the verdict; of one seed the difference alone, and a dash of none."""
     if found is None:
-        return "no base yet"
+        return "-"
     mean = f"{found.change.mean:+.{digits(score)}f}"
     return f"{mean} +- {found.half:.{digits(score)}f} {found.verdict}" if found.seeds > 1 else f"{mean}, one seed"
 
 
 def spread(runs: Sequence[Row], score: str) -> str:
     """Mean and, of more than one, standard deviation."""
-    values = np.array([row.value(score) for row in runs])
+    values = np.array([value for row in runs if np.isfinite(value := row.value(score))])
+    if not len(values):
+        return "-"
     sd = f" ({values.std(ddof=1):.{digits(score)}f})" if len(values) > 1 else ""
     return f"{values.mean():.{digits(score)}f}{sd}"
 
