@@ -129,7 +129,9 @@ def kitti(model: DepthModel, folder: Path) -> dict[str, object]:
         np.where(below > 0, intrinsics[1, 1] / np.maximum(below, 1e-3), np.inf).clip(max=50), true.shape
     )
     scale = depth_scale(depth, pose, intrinsics, to_ego)
-    along, back = (depth_consistency(depth, way, intrinsics, to_ego, scale).mean() for way in (pose, pose[::-1]))
+    along, back = (
+        np.nanmean(depth_consistency(depth, way, intrinsics, to_ego, scale)) for way in (pose, pose[::-1])
+    )
     errors = {name: vars(depth_errors(d, true, scaled=True)) for name, d in (("network", depth), ("level road", road))}
     return {"frames": len(frames), **errors, "scale": scale, "consistency": along, "consistency of the way back": back}
 
