@@ -43,8 +43,8 @@ METRICS: dict[str, Metric] = {
                "Mean absolute difference of neighbouring pixels, generated over real. Under 1 blurred, over 1 noisy."),
         Metric("depth_consistency", 1, "Depth consistency error", "", "lower", 4,
                "How far depth, as a network tells it of every frame alone, disagrees with that of the frame before, moved along the "
-               "recorded motion of the ego: mean absolute log ratio (after Bian et al. 2019). A world that does not move as commanded, "
-               "or whose shapes boil, scores high; real video is the floor."),
+               "recorded motion of the ego: mean absolute log ratio (after Bian et al. 2019). A world that moves otherwise than was "
+               "recorded, or whose shapes boil, scores high, a soft one low: read it with the sharpness ratio, and against real video."),
         Metric("depth_flicker", 1, "Depth flicker", "", "near real", 4,
                "The same where no motion is known: how depth changes along the optical flow, mean absolute log ratio about its median. "
                "0 for a frozen video, so read it with the motion ratio, and against real video."),
