@@ -38,7 +38,8 @@ def test_an_ablation_trains_what_is_shared_once_and_each_run_once(tmp_path, proc
     outcome = ablate(study, tmp_path / "out", tell=silent)
     assert processes.begun == ["shared", "base", "predict-v", "base", "predict-v"]
     assert (outcome.finished, outcome.of) == (4, 4)
-    assert [cells[:2] for cells in outcome.table] == [["less the base", "seeds"], ["base", "2"], ["predict-v", "2"]]
+    rows = [["less the base", "seeds"], ["base", "2"], ["last frame repeated", ""], ["predict-v", "2"]]
+    assert [cells[:2] for cells in outcome.table] == rows
     assert "predict-v" in (tmp_path / "out" / "table.md").read_text()
     assert "predict-v" in outcome.page.read_text()
     processes.begun.clear()
@@ -66,7 +67,7 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(tmp_path, processes):
     outcome = ablate(study, tmp_path / "out", tell=said.append)
     assert (outcome.finished, outcome.of) == (2, 4)
     assert "predict-v-0: failed: out of luck" in said
-    assert outcome.table[2][:2] == ["predict-v", "0"]
+    assert outcome.table[3][:2] == ["predict-v", "0"]
     processes.failing, processes.begun = set(), []
     assert ablate(study, tmp_path / "out", tell=said.append).finished == 4
     assert processes.begun == ["predict-v", "predict-v"]
@@ -100,7 +101,7 @@ def test_a_sweep_keeps_its_points_and_grows(tmp_path, processes):
     processes.begun.clear()
     more = sweep(study, out, runs=3, sampler="tpe", tell=silent)
     assert processes.begun == ["2"]
-    assert {tuple(cells) for cells in first.table} <= {tuple(cells) for cells in more.table} and len(more.table) == 4
+    assert {tuple(cells) for cells in first.table} <= {tuple(cells) for cells in more.table} and len(more.table) == 5
     assert more.table[1][0] == more.best.name == "1"
     assert f"train.dynamics.lr={load_config(more.recipe).train['dynamics'].lr!r}" in more.best.changes
 
@@ -140,6 +141,7 @@ def reel(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_runs_share_a_tokenizer_begin_as_their_seed_says_and_tell_what_they_are(reel, tmp_path, monkeypatch):
     Processes(monkeypatch, real=True)
     ablate(write_study(tmp_path, VARIANT, reel, seeds="[1]"), tmp_path / "out", tell=silent)
@@ -160,7 +162,8 @@ def test_runs_share_a_tokenizer_begin_as_their_seed_says_and_tell_what_they_are(
     assert (row.study, row.name, row.seed, row.changes) == ("study", "predict-v", 1, ["flow.prediction=v"])
     assert row.config["seed"] == 1 and row.config["flow"]["prediction"] == "v"
     assert (row.protocol["context"], row.protocol["horizon"], row.protocol["split"]) == (3, 4, "val")
-    assert {"psnr@1", "psnr@4", "warp_error@2"} <= row.scores.keys()
+    assert {"psnr@1", "psnr@4", "warp_error@2", "val_x"} <= row.scores.keys()
+    assert row.floor["psnr@2"] != row.scores["psnr@2"]
     mean, low, high = row.scores["psnr@2"]
     assert low <= mean <= high
     assert row.parameters.keys() == {"tokenizer", "dynamics"} and row.seconds["train"] > 0

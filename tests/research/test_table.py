@@ -29,13 +29,14 @@ def test_an_ablations_table_tells_differences_seeds_and_cost():
     assert cells["base"] == ["3", "21.00 (1.00)", "21.00 (1.00)", "3.00 M", "60 s", "20.0 ms"]
     assert cells["good"][:2] == ["3", "+1.10 +- 0.25 better"]
     assert cells["half done"][:2] == ["1", "+0.00, one seed"]
+    assert cells["last frame repeated"] == ["", "15.00", "", "", "", ""]
     assert cells["failed"] == ["0", "", "", "", "", ""]
 
 
 def test_a_sweeps_table_begins_with_the_best():
     _, *rows = sweep_table(POINTS, SPACE, ["psnr@4"])
     assert rows[0][:4] == ["2", "0.003", "4", "22.00 +- 0.50"]
-    assert [cells[0] for cells in rows] == ["2", "1", "0", "3"]
+    assert [cells[0] for cells in rows] == ["2", "1", "0", "3", "last frame repeated"]
 
 
 def test_a_leaderboard_ranks_within_a_protocol_alone():

@@ -42,7 +42,7 @@ def evaluation_row(folder: Path) -> Row:
         record = json.loads(path.read_text())
         world = Path(record["about"].get("world", ""))
         speed = record["seconds"]["imagined_frames_per_second"]
-        scores, protocol = scores_of(record), record["protocol"]
+        scores, floor, protocol = scores_of(record), scores_of(record, "copy"), record["protocol"]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: holds no evaluation ({error!r}); make it again with `roadcast evaluate`") from None
     config = load_config(world / "config.json") if (world / "config.json").is_file() else None
@@ -53,7 +53,7 @@ def evaluation_row(folder: Path) -> Row:
         parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in parts}
     return Row(
         study="", name=str(folder), seed=config.seed if config else 0, changes=[], config=config.to_dict() if config else {},
-        measure={}, protocol=protocol, scores=scores, parameters=parameters,
+        measure={}, protocol=protocol, scores=scores, floor=floor, parameters=parameters,
         seconds={"train": float("nan"), "frame": 1 / speed}, record=read_record(world.parent) or {},
         finished=datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds"),
     )  # fmt: skip

@@ -22,7 +22,7 @@ class Row:
     changes            how its configuration differs from the base's, as dotted assignments
     config             all of it;  measure  how it was evaluated
     protocol           of the evaluation, by which rows may be compared or not
-    scores             means and intervals, by name (research/score.py)
+    scores             means and intervals, by name (research/score.py);  floor  those of the last frame repeated
     parameters         of the tokenizer and of the dynamics
     seconds            `train`: of the stages that are its own; `frame`: of one imagined frame of one world
     record             roadcast's version, git state, machine and libraries (training/record.py)
@@ -37,6 +37,7 @@ class Row:
     measure: dict[str, Any]
     protocol: dict[str, Any]
     scores: Scores
+    floor: Scores
     parameters: dict[str, int]
     seconds: dict[str, float]
     record: dict[str, Any]

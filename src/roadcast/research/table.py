@@ -14,16 +14,18 @@ from roadcast.research.study import BASE, Range
 
 Table = list[list[str]]
 """The head, then the rows."""
+FLOOR = "last frame repeated"
 
 
 def ablation_table(by_variant: Mapping[str, Sequence[Row]], scores: Sequence[str]) -> Table:
-    """The base's mean and standard deviation over its seeds, below it every variant's difference from it, with a verdict."""
+    """The base's mean and standard deviation over its seeds, the floor, and every variant's difference from the base, with a verdict."""
     rows = [["less the base", "seeds", *map(title, scores), "parameters", "training", "a frame"]]
     for name, runs in by_variant.items():
         if not runs:
             rows.append([name, "0", *["" for _ in scores], "", "", ""])
         elif name == BASE:
             rows.append([name, str(len(runs)), *(spread(runs, score) for score in scores), *cost(runs)])
+            rows.append([FLOOR, "", *floor(runs[0], scores), "", "", ""])
         else:
             found = [difference(by_variant[BASE], runs, score) for score in scores]
             seeds = max((d.seeds for d in found if d), default=0)
@@ -62,7 +64,14 @@ def sweep_table(rows: Sequence[Row], space: Mapping[str, Range], scores: Sequenc
     for row in ranked(rows, scores[0]):
         point = [str(value) for value in point_of(row.changes, space).values()]
         table.append([row.name, *point, *(with_half(row, score) for score in scores), *cost([row])])
+    if rows:
+        table.append([FLOOR, *["" for _ in space], *floor(rows[0], scores), "", "", ""])
     return table
+
+
+def floor(row: Row, scores: Sequence[str]) -> list[str]:
+    """What no prediction at all scores, by the protocol of a run."""
+    return [f"{row.floor[score][0]:.{digits(score)}f}" if score in row.floor else "" for score in scores]
 
 
 def leaderboards(rows: Sequence[Row], score: str) -> list[tuple[Row, Table]]:

@@ -27,7 +27,7 @@ from roadcast.evaluation.runner import evaluate
 from roadcast.files import write_file
 from roadcast.flow.world import World
 from roadcast.overlay import first_difference, overlay
-from roadcast.research.score import scores_of
+from roadcast.research.score import held_out_scores, scores_of
 from roadcast.research.shared import begin_after, keep_latents
 from roadcast.research.store import Row, Store
 from roadcast.research.study import Measure, Trial
@@ -94,7 +94,8 @@ def work(folder: Path, device: str) -> None:
     own = [name for name in config.train if not order.shared or name not in stages]
     row = Row(
         study=order.study, name=trial.name, seed=trial.seed, changes=list(trial.changes), config=order.config,
-        measure=order.measure, protocol=record["protocol"], scores=scores_of(record),
+        measure=order.measure, protocol=record["protocol"], scores=scores_of(record) | held_out_scores(folder / [*config.train][-1]),
+        floor=scores_of(record, "copy"),
         parameters={name: sum(p.numel() for p in part.parameters()) for name, part in world.named_children()},
         seconds={
             "train": sum(seconds_of(folder / name) for name in own),
