@@ -67,7 +67,8 @@ def _sweep(words: Words, test: Sweep, fps: float) -> str:
         f"<p>The same {len(test.contexts)} contexts, the same noise, {test.frames} frames under {len(test.commands)} commands "
         f"({escape(axis)}). {words.why} <b>{words.yes if test.follows else words.no}</b>: {test.ordered:.0%} of contexts have "
         f"{' &gt; '.join(test.sides)}; rank correlation of command and flow {test.spearman:+.2f} over all, {within.mean:+.2f} "
-        f"[{within.low:+.2f}, {within.high:+.2f}] within a context. The bar is p &lt; {LEVEL} for both steps, measured from frame {test.lag + 1} on.</p>"
+        f"[{within.low:+.2f}, {within.high:+.2f}] within a context. "
+        f"The bar is p &lt; {LEVEL} for both steps, measured from frame {test.lag + 1} on.</p>"
         f'<div class="charts"><figure>{chart}<figcaption>Each faint line is one context, the strong one their mean with its 95 % '
         f"interval.</figcaption></figure>{table(('step', 'effect size d<sub>z</sub>', 'p'), rows)}</div>"
         + strips(blocks, [f"{f / fps:.2g} s" for f in picks])
