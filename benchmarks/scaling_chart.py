@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from ablation_chart import INK, PAPER, QUIET, RULE, SCALE, dot, line, write
+from drawing import INK, PAPER, QUIET, RULE, SCALE, dot, line, write
 
 from roadcast.evaluation.charts import ticks
 
