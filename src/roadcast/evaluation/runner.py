@@ -111,10 +111,7 @@ def evaluate(
         collapse={
             s: {kind: float(np.mean(found)) for kind, found in kinds.items()} for s, kinds in tally.collapsed.items()
         },
-        distributions={
-            name: distributions({system: np.concatenate(rows) for system, rows in by_system.items()}, seed)
-            for name, by_system in tally.features.items()
-        },
+        distributions={name: distributions(by_system, seed) for name, by_system in tally.features.items()},
         steering=steering,
         steering_note=steering_note,
         real_steering=real,

@@ -7,6 +7,7 @@ import numpy as np
 from roadcast.evaluation.extractors import Extractor
 from roadcast.evaluation.measures import Measure
 from roadcast.evaluation.metrics.drift import COLLAPSES, collapse
+from roadcast.evaluation.metrics.feature_set import FeatureSet
 from roadcast.evaluation.metrics.floors import SYSTEMS
 from roadcast.evaluation.metrics.flow import lateral_motion, of_each
 from roadcast.evaluation.pictures import Gallery
@@ -21,7 +22,7 @@ class Tally:
     """Scores of every frame, features, collapses, and a few clips' pictures, of all systems.
 
     scores     [metric][system] array [clip, horizon frame]
-    features   [extractor][system] rows
+    features   [extractor][system] set of features
     collapsed  [system][kind], a bool a clip
     lateral    horizontal flow of the real clips, context included, an array [F - 1] each
     commands, known  of the clips, [B, F, A] a batch
@@ -31,7 +32,7 @@ class Tally:
         size = (len(protocol.clips), protocol.horizon)
         self.measures, self.extractors = measures, extractors
         self.scores = {name: {s: np.zeros(size) for s in SYSTEMS} for measure in measures for name in measure.names}
-        self.features = {e.name: {s: [] for s in SYSTEMS} for e in extractors}
+        self.features = {e.name: {s: FeatureSet(1 + (s == "real"), protocol.seed) for s in SYSTEMS} for e in extractors}
         self.collapsed: dict[str, dict[str, list[bool]]] = {s: {kind: [] for kind in COLLAPSES} for s in COLLAPSING}
         self.lateral: list[np.ndarray] = []
         self.commands: list[np.ndarray] = []
@@ -47,7 +48,7 @@ class Tally:
                     self.scores[name][system][rows] = values
         for system, seen in scene.systems.items():
             for extractor in self.extractors:
-                self.features[extractor.name][system].append(extractor.features(seen.shown_BHHWC))
+                self.features[extractor.name][system].add(extractor.features(seen.shown_BHHWC), len(indices))
         from_context = {s: seen.video_BFHWC[:, 1:].cpu().numpy() for s, seen in scene.systems.items()}
         for system, by_kind in self.collapsed.items():
             for video, real in zip(from_context[system], from_context["real"], strict=True):
