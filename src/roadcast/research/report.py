@@ -11,7 +11,7 @@ from roadcast.research.forest import Line, forest
 from roadcast.research.score import badness, title
 from roadcast.research.store import Row
 from roadcast.research.study import BASE
-from roadcast.research.table import Table, commit, ranked
+from roadcast.research.table import Table, commit, ranked, stands_out
 
 NOTE = (
     "Differences from the base of the same seed: the mean and its 95 % interval by Student's t over seeds, a dot a seed. "
@@ -101,8 +101,11 @@ def facts(rows: Sequence[Row]) -> dict[str, str]:
 def html_table(table: Table) -> str:
     """A table as HTML, that scrolls where it is too wide."""
     head, *rows = table
-    lines = "".join(
-        f"<tr><th>{escape(f)}</th>{''.join(f'<td>{escape(c)}</td>' for c in cells)}</tr>" for f, *cells in rows
-    )
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    lines = "".join(f"<tr><th>{escape(first)}</th>{''.join(map(html_cell, cells))}</tr>" for first, *cells in rows)
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table></div>'
+
+
+def html_cell(cell: str) -> str:
+    """One cell, bold where it ends in a verdict."""
+    return f"<td><b>{escape(cell)}</b></td>" if stands_out(cell) else f"<td>{escape(cell)}</td>"

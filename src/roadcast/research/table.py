@@ -118,12 +118,16 @@ def commit(row: Row) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A table as Markdown, the first column read left and the others right, verdicts in bold."""
+    """A table as Markdown, the first column read left and the others right, and verdicts in bold."""
     head, *rows = table
-    lines = [head, ["---", *["---:" for _ in head[1:]]], *([bold(cell) for cell in row] for row in rows)]
+    lines = [
+        head,
+        ["---", *["---:" for _ in head[1:]]],
+        *([f"**{cell}**" if stands_out(cell) else cell for cell in row] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def bold(cell: str) -> str:
-    """A cell with a verdict, so that it stands out."""
-    return f"**{cell}**" if cell.endswith((" better", " worse")) else cell
+def stands_out(cell: str) -> bool:
+    """Whether a cell ends in a verdict."""
+    return cell.endswith((" better", " worse"))
