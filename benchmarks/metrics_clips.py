@@ -1,0 +1,101 @@
+"""Clips that are spoilt at rising strength, so that a metric can show whether it sees it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from roadcast.data.reel.store import Reel
+from roadcast.data.toyroad import Driver, ToyWorld
+
+FRAMES = 12
+FASTEST = 3
+HEIGHT, WIDTH = 64, 128
+STRENGTHS = {
+    "blur": (0.7, 1.5, 3.0),  # deviation of the Gaussian in pixels
+    "noise": (8.0, 16.0, 32.0),  # deviation in grey levels
+    "shuffle": (2, 4, 12),  # frames change places within so many
+    "speed": (1.5, 2.0, 3.0),  # times as fast
+    "wrong steering": (0.1, 0.3, 0.9),  # added to the steering from the first frame on, to left and right in turn
+}
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Videos of FRAMES frames [N, F, H, W, 3] uint8 that are true, others like them, and these spoilt.
+
+    spoilt  [distortion][strength number]
+    """
+
+    true: np.ndarray
+    others: np.ndarray
+    spoilt: dict[str, list[np.ndarray]]
+
+
+def spoil(long_NFHWC: np.ndarray, how: str, strength: float) -> np.ndarray:
+    """The first FRAMES frames of videos of FASTEST times as many, spoilt."""
+    rng = np.random.default_rng(0)
+    if how == "speed":
+        return long_NFHWC[:, np.rint(np.arange(FRAMES) * strength).astype(int)]
+    videos = long_NFHWC[:, :FRAMES]
+    if how == "shuffle":
+        return np.stack([video[shuffled(int(strength), rng)] for video in videos])
+    if how == "noise":
+        return np.clip(np.rint(videos + strength * rng.normal(size=videos.shape)), 0, 255).astype(np.uint8)
+    return np.stack([[cv2.GaussianBlur(frame, (0, 0), strength) for frame in video] for video in videos])
+
+
+def shuffled(within: int, rng: np.random.Generator) -> np.ndarray:
+    """An order of FRAMES frames in which every `within` neighbours are in a random order of their own; two change places."""
+    groups = np.arange(FRAMES).reshape(-1, within)
+    shifts = rng.integers(1, within, len(groups))
+    if within > 2:
+        return np.concatenate([np.roll(rng.permuted(group), shift) for group, shift in zip(groups, shifts)])
+    return groups[:, ::-1].ravel()
+
+
+def from_reel(folder: Path, count: int) -> Clips:
+    """`count` clips of a reel, evenly spread, those in turn true and others."""
+    reel, span = Reel(folder), FASTEST * FRAMES
+    starts = [n for video in reel.videos for n in range(video.first, video.first + video.frames - span, span)]
+    if len(starts) < 2 * count:
+        raise SystemExit(f"{folder}: {len(starts)} clips of {span} frames, and {2 * count} are needed")
+    chosen = [starts[i] for i in np.linspace(0, len(starts) - 1, 2 * count).round().astype(int)]
+    true, others = ([np.stack([reel.read(s + f) for f in range(span)]) for s in chosen[part::2]] for part in (0, 1))
+    return spoilt(np.stack(true)[:, :FRAMES], np.stack(others))
+
+
+def from_toyroad(count: int) -> Clips:
+    """`count` drives in the toy world, and `count` in other ones, all in one weather."""
+    true, others = (np.stack([drive(seed, FASTEST * FRAMES) for seed in range(p, 2 * count, 2)]) for p in (0, 1))
+    return spoilt(true[:, :FRAMES], others)
+
+
+def spoilt(true: np.ndarray, others: np.ndarray) -> Clips:
+    """All distortions that need no simulator."""
+    kinds = [how for how in STRENGTHS if how != "wrong steering"]
+    made = {how: [spoil(others, how, strength) for strength in STRENGTHS[how]] for how in kinds}
+    return Clips(true, others[:, :FRAMES], made)
+
+
+def wrong_steering(count: int) -> Clips:
+    """Drives in the toy world, and others with something added to the steering."""
+    true, others = (np.stack([drive(seed, FRAMES) for seed in range(p, 2 * count, 2)]) for p in (0, 1))
+    amounts = STRENGTHS["wrong steering"]
+    wrong = [np.stack([drive(s, FRAMES, a if s % 4 == 1 else -a) for s in range(1, 2 * count, 2)]) for a in amounts]
+    return Clips(true, others, {"wrong steering": wrong})
+
+
+def drive(seed: int, frames: int, wrong: float = 0.0) -> np.ndarray:
+    """A video from the same place and with the same commands but for `wrong`, which is added to the steering."""
+    world, driver = ToyWorld(seed, HEIGHT, WIDTH, weather="clear"), Driver(seed)
+    for _ in range(20):
+        world.step(*driver.act(world))
+    other, made = world.copy(), []
+    for _ in range(frames):
+        steer, throttle, brake = driver.act(world)
+        world.step(steer, throttle, brake)
+        other.step(float(np.clip(steer + wrong, -1, 1)), throttle, brake)
+        made.append(other.render())
+    return np.stack(made)
