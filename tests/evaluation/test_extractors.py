@@ -14,6 +14,7 @@ from roadcast.errors import UserError
 from roadcast.evaluation import extractors
 from roadcast.evaluation.extractors import FITS, fid_extractor, fitted, frame_extractor, fvd_extractor
 from roadcast.evaluation.metrics.distribution import distributions
+from roadcast.evaluation.metrics.feature_set import FeatureSet
 from roadcast.evaluation.metrics.frechet import frechet_of_rows
 from roadcast.evaluation.runner import evaluate
 from roadcast.evaluation.weights import loaded
@@ -150,7 +151,8 @@ def test_worse_video_lies_further_off_and_real_against_real_is_nearest(reel, squ
     extractor = frame_extractor(squeezenet_file)
     frames = torch.from_numpy(np.stack([reel.read(n) for n in range(60)]))[None]
     real = extractor.features(frames)
-    sets = {str(s): extractor.features(spoilt(frames, how, s)) for s in (1, 2, 4)} | {"real": real}
+    sets = {str(s): FeatureSet.of(extractor.features(spoilt(frames, how, s))) for s in (1, 2, 4)}
+    sets["real"] = FeatureSet.of(real, parts=2)
     found = distributions(sets)
     values = [found[name].frechet.mean for name in ("1", "2", "4")]
     assert values == sorted(values) and found["real"].frechet.mean < values[1]

@@ -123,13 +123,18 @@ def _likeness(a: Tensor, b: Tensor, data_range: float, window: int, sigma: float
     # Depth-wise, in full precision whatever surrounds us: E[x^2] - E[x]^2 does not survive bfloat16 or TF32.
     dtype = torch.promote_types(a.dtype, torch.float32)
     a_NCHW, b_NCHW = (x.to(dtype).movedim(-1, -3).reshape(-1, channels, height, width) for x in (a, b))
-    moments = [a_NCHW, b_NCHW, a_NCHW.square() + b_NCHW.square(), a_NCHW * b_NCHW]
     offset = torch.arange(window, dtype=dtype, device=a.device) - window // 2
-    weight = torch.softmax(-0.5 * (offset / sigma).square(), dim=0).expand(len(moments) * channels, 1, window)
+    weight = torch.softmax(-0.5 * (offset / sigma).square(), dim=0).expand(a_NCHW.shape[0] * channels, 1, window)
+
+    def blur(x_NCHW: Tensor) -> Tensor:
+        x = x_NCHW.flatten(0, 1)[None]  # all as channels of one image: twice as fast on a CPU as image by image
+        x = F.conv2d(x, weight.unsqueeze(-2), groups=len(weight))
+        x = F.conv2d(x, weight.unsqueeze(-1), groups=len(weight))
+        return x[0].unflatten(0, (-1, channels))
+
     with torch.autocast(a.device.type, enabled=False):
-        blurred = F.conv2d(torch.cat(moments, dim=1), weight.unsqueeze(-2), groups=len(weight))
-        blurred = F.conv2d(blurred, weight.unsqueeze(-1), groups=len(weight))
-    mean_a, mean_b, square, product = blurred.chunk(len(moments), dim=1)
+        mean_a, mean_b, product = blur(a_NCHW), blur(b_NCHW), blur(a_NCHW * b_NCHW)
+        square = blur(a_NCHW.square() + b_NCHW.square())
     variance = square - mean_a.square() - mean_b.square()  # of a plus of b
     covariance = product - mean_a * mean_b
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2

@@ -39,7 +39,7 @@ class SqueezeNet(nn.Module):
         self.fires = nn.ModuleList(Fire(inside, *shape) for inside, shape in zip(channels, FIRES))
         self.last = nn.Conv2d(512, 1000, 1)
         self.register_buffer("mean", torch.tensor(MEAN_BGR), persistent=False)
-        self.eval().requires_grad_(False)
+        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "SqueezeNet":

@@ -42,7 +42,7 @@ def test_the_distance_is_of_all_rows_though_few_are_kept():
     found = distributions(sets)["model"]
     assert found.frechet.mean == pytest.approx(frechet_of_rows(real, made), rel=1e-9)
     assert found.count == 900 and [n for n, _ in found.by_count][-2:] == [100, 900]
-    everything = distributions({"real": real, "model": made})["model"]
+    everything = distributions({"real": FeatureSet.of(real, parts=2), "model": FeatureSet.of(made)})["model"]
     spread, expected = (d.frechet.high - d.frechet.mean for d in (found, everything))
     assert 0.5 * expected < spread < 2 * expected
     assert found.kernel == pytest.approx(everything.kernel, rel=0.5)

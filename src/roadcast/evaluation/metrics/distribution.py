@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from roadcast.evaluation.metrics.feature_set import FeatureSet, Kept
 from roadcast.evaluation.metrics.frechet import (
     at_infinity,
@@ -63,11 +61,8 @@ def distribution(real: Kept, made: Kept, seed: int = 0) -> Distribution:
     )
 
 
-def distributions(features: Mapping[str, FeatureSet | np.ndarray], seed: int = 0) -> dict[str, Distribution]:
+def distributions(features: Mapping[str, FeatureSet], seed: int = 0) -> dict[str, Distribution]:
     """Every system's set against the real one, and for "real", which is kept in two parts, one half of it against the other."""
-    sets = {
-        n: FeatureSet.of(x, 1 + (n == "real"), seed) if isinstance(x, np.ndarray) else x for n, x in features.items()
-    }
-    real = sets["real"].kept()
-    found = {name: distribution(real, made.kept(), seed) for name, made in sets.items() if name != "real"}
-    return found | {"real": distribution(*sets["real"].halves(), seed)}
+    real = features["real"].kept()
+    found = {name: distribution(real, made.kept(), seed) for name, made in features.items() if name != "real"}
+    return found | {"real": distribution(*features["real"].halves(), seed)}

@@ -28,9 +28,10 @@ class Moments:
     @classmethod
     def of(cls, features_ND: np.ndarray) -> "Moments":
         """Of all these features."""
-        x = np.asarray(features_ND, np.float64)
+        x = np.array(features_ND, np.float64)
         mean = x.mean(axis=0)
-        return cls(len(x), mean, (x - mean).T @ (x - mean))
+        x -= mean
+        return cls(len(x), mean, x.T @ x)
 
     def __add__(self, other: "Moments") -> "Moments":
         """Of both sets together."""
