@@ -94,7 +94,7 @@ def dynamics_complaints(dynamics: Dynamics) -> Complaints:
 
 
 def objective_complaints(objective: Objective) -> Complaints:
-    """On two clips of six frames at the size of its world."""
+    """On two clips of twelve frames at the size of its world."""
     clip = noise_clip(objective)
     losses = []
     for elsewhere in (0, 1):
@@ -167,7 +167,7 @@ def causal(what: str, network: Callable[[Tensor], Tensor], x: Tensor, stride: in
         yield f"{what} changes by {apart(before, after)} when later ones do"
 
 
-def noise_clip(objective: Objective, batch: int = 2, frames: int = 6) -> Clip:
+def noise_clip(objective: Objective, batch: int = 2, frames: int = 12) -> Clip:
     """Random frames or latents, as the objective reads, under random commands that are all known."""
     config = objective.world.config
     data, tokenizer = config.data, config.tokenizer
