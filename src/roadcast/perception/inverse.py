@@ -65,7 +65,7 @@ class InverseDynamics(nn.Module):
 def mismatches(frames_BFHWC: Tensor) -> Tensor:
     """For each place and shift `mean |x_{f+1}(place + shift) - x_f(place)|` over CELL x CELL pixels: [B * (F - 1), shift, H / 4, W / 4].
 
-    A matching cost (Fischer et al. 2015, FlowNet, section 3, of features; here of brightness, each frame brought to mean 0 and deviation 1).
+    A matching cost (Fischer et al. 2015, FlowNet, section 3: of features; here of grey, each frame brought to mean 0 and deviation 1).
     """
     grey = rearrange(frames_BFHWC.float().mean(dim=-1), "b f h w -> (b f) 1 h w")
     if tuple(grey.shape[-2:]) != SIZE:
