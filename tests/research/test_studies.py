@@ -124,9 +124,20 @@ def test_sweeps_that_cannot_be_are_told(tmp_path, processes):
         sweep(write_study(tmp_path, VARIANT), tmp_path / "out", runs=2)
     with pytest.raises(UserError, match="sampler 'grid' is unknown; choose one of random, tpe"):
         sweep(write_study(tmp_path, SPACE), tmp_path / "out", runs=2, sampler="grid")
+    with pytest.raises(UserError, match="runs = 0; use 1 or more"):
+        sweep(write_study(tmp_path, SPACE), tmp_path / "out", runs=0)
+    with pytest.raises(UserError, match="jobs = 0; use 1 or more"):
+        sweep(write_study(tmp_path, SPACE), tmp_path / "out", runs=1, jobs=0)
     processes.failing = {"0"}
     with pytest.raises(UserError, match="no run of the sweep succeeded"):
         sweep(write_study(tmp_path, SPACE), tmp_path / "out", runs=1, tell=silent)
+
+
+def test_a_sweep_of_another_space_is_refused(tmp_path, processes):
+    sweep(write_study(tmp_path, SPACE), tmp_path / "out", runs=1, tell=silent)
+    more = SPACE + '"flow.context_noise" = { low = 0.0, high = 0.1 }\n'
+    with pytest.raises(UserError, match=r"is of another space than train.dynamics.lr, flow.context_noise"):
+        sweep(write_study(tmp_path, more), tmp_path / "out", runs=2, tell=silent)
 
 
 def test_a_damaged_result_is_named(tmp_path):

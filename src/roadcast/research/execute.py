@@ -148,6 +148,8 @@ def execute(site: Site, asks: Sequence[Callable[[], Trial]], jobs: int) -> list[
 
     asks  each called when its turn comes, so that it may depend on what is finished by then
     """
+    if jobs < 1:
+        raise UserError(f"jobs = {jobs}; use 1 or more")
     site.prepare()
     with ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(lambda ask=ask: site.run(ask())) for ask in asks]

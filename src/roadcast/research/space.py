@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from roadcast.errors import UserError
 from roadcast.optional import load_extra
 from roadcast.research.study import Range
 
@@ -52,8 +53,12 @@ def changes_of(point: Point) -> tuple[str, ...]:
 
 
 def point_of(changes: Sequence[str], space: Mapping[str, Range]) -> Point:
-    """The point that such assignments were made of."""
+    """The point that such assignments were made of; `UserError` where it lies in another space."""
     texts = dict(change.split("=", 1) for change in changes)
+    if texts.keys() != space.keys():
+        raise UserError(
+            f"a run with {', '.join(changes)} is of another space than {', '.join(space)}; choose another --out"
+        )
     return {
         name: texts[name] if range_.choice else int(texts[name]) if range_.whole else float(texts[name])
         for name, range_ in space.items()

@@ -37,6 +37,8 @@ def sweep(
     study = load_study(path)
     if not study.space:
         raise UserError(f"{path}: has no [space] to look in; add the settings to sweep, each with its range")
+    if runs < 1:
+        raise UserError(f"runs = {runs}; use 1 or more")
     if sampler not in SAMPLERS:
         raise UserError(f"sampler {sampler!r} is unknown; choose one of {', '.join(SAMPLERS)}")
     site, score, lock = Site(path.stem, study, out, device, tell), study.scores[0], Lock()
