@@ -6,8 +6,8 @@ The encoder is trained on the train recordings of all reels together. For each r
 recordings and judged on those that were held out, val and test; a reel without train recordings, such as another day of the same car, is
 judged by the regression of the one before. Signals, each the mean over a clip of 8 frames: steer, throttle, speed and yaw_rate where
 the reel has them; `flow`, log(1 + mean length of the optical flow in pixels a frame), which stands for speed where there is none; in
-the built-in world `nearness`, 255 times 2 m over depth, of the picture's upper half. Features: the encoder's, pooled over the clip,
-or over each field of a raster of 2x4 on the picture; the same encoder's before training; all pixels of all frames at 16x32. Without
+the built-in world `nearness`, 255 times 2 m over depth, of the picture's upper half. Features: at each time the encoder's
+mean over the picture, or over each field of a raster of 2x4; the same encoder's before training; all pixels of all frames at 16x32. Without
 reels one of the built-in world is made. A run in --out is resumed. The last line is one JSON object.
 """
 

@@ -86,7 +86,7 @@ def test_pixels_and_features_of_a_reels_clips_come_in_the_order_of_their_places(
     found = features_of(
         reel, places, 4, {"pixels": pixel_features, "encoder": encoder_features(encoder, 2, 2)}, batch=4
     )
-    assert found["pixels"].shape == (6, 4 * 16 * 32 * 3) and found["encoder"].shape == (6, 2 * 2 * 24)
+    assert found["pixels"].shape == (6, 4 * 16 * 32 * 3) and found["encoder"].shape == (6, 2 * 2 * 2 * 24)
     first = places[5][1]
     frames = torch.from_numpy(np.stack([reel.read(first + f) for f in range(4)]))[None]
     np.testing.assert_allclose(found["pixels"][5], pixel_features(frames)[0])

@@ -55,10 +55,10 @@ def test_features_know_where_and_when_things_are():
     assert not torch.allclose(swapped, network(frames), atol=1e-4)
 
 
-def test_pooling_keeps_the_fields_of_the_picture_apart():
-    features = torch.arange(8.0).view(1, 1, 8, 1).expand(1, 3, 8, 2)
-    assert pooled(features, (3, 2, 4)).tolist() == [[3.5, 3.5]]
-    assert pooled(features, (3, 2, 4), 2, 2)[0, ::2].tolist() == [0.5, 2.5, 4.5, 6.5]
+def test_pooling_keeps_times_and_fields_of_the_picture_apart():
+    features = torch.arange(8.0).view(1, 1, 8, 1) + torch.tensor([0.0, 100.0]).view(1, 2, 1, 1)
+    assert pooled(features, (2, 2, 4)).tolist() == [[3.5, 103.5]]
+    assert pooled(features, (2, 2, 4), 2, 2).tolist() == [[0.5, 2.5, 4.5, 6.5, 100.5, 102.5, 104.5, 106.5]]
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 16, 32, 3), (1, 4, 12, 32, 3), (1, 4, 16, 36, 3)])

@@ -97,7 +97,7 @@ def pixel_features(frames_BFHWC: Tensor, height: int = 16, width: int = 32) -> n
 
 
 def encoder_features(encoder: VideoEncoder, rows: int = 1, columns: int = 1) -> Features:
-    """The encoder's features, mean over time and over each field of a raster of rows x columns, which keeps where things are."""
+    """The encoder's features: at each time the mean over each field of a raster on the picture, in a row."""
 
     @torch.no_grad()
     def features(frames_BFHWC: Tensor) -> np.ndarray:

@@ -102,6 +102,7 @@ def place_tables(grid: tuple[int, int, int], cells_BS: Tensor, head_dim: int) ->
 
 
 def pooled(features_BTSD: Tensor, grid: tuple[int, int, int], rows: int = 1, columns: int = 1) -> Tensor:
-    """One row a clip: the mean over time, and over each field of a raster of rows x columns on the picture, [B, rows * columns * D]."""
-    x_BDHW = rearrange(features_BTSD.mean(dim=1), "b (h w) d -> b d h w", h=grid[1])
-    return rearrange(F.adaptive_avg_pool2d(x_BDHW, (rows, columns)), "b d h w -> b (h w d)")
+    """One row a clip: at each time the mean over each field of a raster on the picture, [B, T * rows * columns * D]."""
+    x_BDTHW = rearrange(features_BTSD, "b t (h w) d -> b d t h w", h=grid[1])
+    x_BDTHW = F.adaptive_avg_pool3d(x_BDTHW, (grid[0], rows, columns))
+    return rearrange(x_BDTHW, "b d t h w -> b (t h w d)")
