@@ -11,7 +11,7 @@ from roadcast.data.reel.store import Reel
 from roadcast.evaluation.extractors import lpips_network
 from roadcast.evaluation.measures import Measure, Rows, each
 from roadcast.evaluation.metrics.depth import depth_consistency, depth_flicker, depth_scale
-from roadcast.evaluation.systems import Scene, Seen
+from roadcast.evaluation.systems import BEFORE, Scene, Seen
 from roadcast.perception.depth import DepthModel, load_depth
 
 
@@ -61,26 +61,36 @@ def lens(reel: Reel, number: int) -> dict | None:
 
 
 def along_motion(model: DepthModel, reel: Reel, scene: Scene) -> dict[str, Rows]:
-    """The depth consistency of each system under the true motion, at the scale that suits real video best."""
-    pose_BF7, depths = (
-        scene.clip.pose_BF7,
-        {s: model(seen.video_BFHWC[:, 1:]).numpy() for s, seen in scene.systems.items()},
-    )
-    assert pose_BF7 is not None
-    values: dict[str, list[np.ndarray]] = {system: [] for system in scene.systems}
-    for row, number in enumerate(scene.clip.video_B.tolist()):
+    """The depth consistency of each system under the true motion, of every frame with the one BEFORE frames earlier.
+
+    From one frame to the next a car moves so little that a frozen picture is as consistent as a moving one (docs/results/depth.md). The
+    scale of a clip is the one that suits its real video best.
+    """
+    depths = {system: model(seen.video_BFHWC).numpy() for system, seen in scene.systems.items()}
+    values: dict[str, list[np.ndarray]] = {system: [] for system in depths}
+    for row, (number, pose_F7) in enumerate(
+        zip(scene.clip.video_B.tolist(), scene.pose_BF7.double().numpy(), strict=True)
+    ):
         found = lens(reel, number)
         assert found is not None
-        pose_F7 = pose_BF7[row, -depths["real"].shape[1] :].double().numpy()
         place = np.asarray(found["intrinsics"]), np.asarray(found["to_ego"])
-        scale = depth_scale(depths["real"][row], pose_F7, *place)
+        scale = depth_scale(depths["real"][row, ::BEFORE], pose_F7[::BEFORE], *place)
         for system, depth_BFHW in depths.items():
-            values[system].append(depth_consistency(depth_BFHW[row], pose_F7, *place, scale))
+            values[system].append(apart(depth_BFHW[row], pose_F7, place, scale))
     return {system: [np.stack(rows)] for system, rows in values.items()}
+
+
+def apart(depth_FHW: np.ndarray, pose_F7: np.ndarray, place: tuple[np.ndarray, np.ndarray], scale: float) -> np.ndarray:
+    """`depth_consistency` of every frame from number BEFORE on with the one BEFORE frames earlier."""
+    errors = np.zeros(len(depth_FHW))
+    for first in range(BEFORE):
+        every = slice(first, None, BEFORE)
+        errors[every][1:] = depth_consistency(depth_FHW[every], pose_F7[every], *place, scale)
+    return errors[BEFORE:]
 
 
 def along_flow(model: DepthModel, seen: Seen) -> np.ndarray:
     """The depth flicker [B, horizon] of one system."""
-    video = seen.video_BFHWC[:, 1:]
+    video = seen.after(1)
     pairs = zip(model(video).numpy(), video.cpu().numpy(), strict=True)
     return np.stack([np.nan_to_num(depth_flicker(depth, frames)) for depth, frames in pairs])

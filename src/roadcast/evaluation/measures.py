@@ -60,8 +60,8 @@ def movement(video_BFHWC: Tensor) -> list[np.ndarray]:
 
 USUAL = (
     Measure(("psnr", "ssim", "ms_ssim"), each(lambda seen: likeness(seen.compared_BHHWC, seen.true_BHHWC))),
-    Measure(("warp_error", "motion", "jitter"), each(lambda seen: movement(seen.video_BFHWC))),
-    Measure(("flicker",), each(lambda seen: [np.stack(of_each(flicker, seen.video_BFHWC.cpu().numpy()))])),
+    Measure(("warp_error", "motion", "jitter"), each(lambda seen: movement(seen.after(2)))),
+    Measure(("flicker",), each(lambda seen: [np.stack(of_each(flicker, seen.after(2).cpu().numpy()))])),
     Measure(("sharpness",), each(lambda seen: [sharpness(seen.shown_BHHWC)])),
 )
 """Measures that need no network."""

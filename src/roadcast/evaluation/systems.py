@@ -12,9 +12,9 @@ from roadcast.data.reel.store import Reel
 from roadcast.evaluation.metrics.floors import copy_last, partner
 from roadcast.evaluation.protocol import Protocol, World, read_clips
 
-BEFORE = 2
-"""Real frames at the head of every video: what a second difference in time, the longest look back of any measure, needs. A context of
-one frame has it twice."""
+BEFORE = 4
+"""Real frames at the head of every video, as far as any measure looks back. Where the context is shorter its first frame stands for
+those before it."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,24 @@ class Seen:
     @property
     def shown_BHHWC(self) -> Tensor:
         """What the system shows, without the context."""
-        return self.video_BFHWC[:, BEFORE:]
+        return self.after(0)
+
+    def after(self, frames: int) -> Tensor:
+        """What the system shows, after so many frames of the context."""
+        return self.video_BFHWC[:, BEFORE - frames :]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Some clips of the protocol with every system's videos of them; `seconds` is what imagining took."""
+    """Some clips of the protocol with every system's videos of them.
+
+    pose_BF7  the ego's, of the same frames as the videos, NaN where unknown
+    seconds   that imagining took
+    """
 
     clip: Clip
     systems: dict[str, Seen]
+    pose_BF7: Tensor
     seconds: float
 
 
@@ -60,17 +69,25 @@ def show(world: World, reel: Reel, protocol: Protocol, indices: Sequence[int]) -
         torch.cuda.synchronize(made.device)
     seconds = time.perf_counter() - started
     frames = clip.frames_BFHWC.to(made.device)
-    whole = {
+    videos = {
         "model": torch.cat([frames[:, :context], made], dim=1),
         "copy": copy_last(frames, context),
         "reconstruction": world.reconstruct(clip.frames_BFHWC).to(made.device),
         "real": frames,
     }
-    if context < BEFORE:
-        whole = {name: torch.cat([video[:, :1], video], dim=1) for name, video in whole.items()}
-    videos = {name: video[:, -protocol.horizon - BEFORE :] for name, video in whole.items()}
+    videos = {name: headed(video, protocol) for name, video in videos.items()}
     compared = {name: video[:, BEFORE:] for name, video in videos.items()}
     compared["real"] = other.frames_BFHWC[:, context:].to(made.device)
-    return Scene(
-        clip, {name: Seen(video, compared[name], frames[:, context:]) for name, video in videos.items()}, seconds
-    )
+    systems = {name: Seen(video, compared[name], frames[:, context:]) for name, video in videos.items()}
+    unknown = torch.full((*clip.actions_BFA.shape[:2], 7), torch.nan)
+    pose_BF7 = headed(unknown if clip.pose_BF7 is None else clip.pose_BF7, protocol)
+    return Scene(clip, systems, pose_BF7, seconds)
+
+
+def headed(x_BF: Tensor, protocol: Protocol) -> Tensor:
+    """Of what there is of every frame of a clip, [B, context + horizon, ...]: the last `BEFORE + horizon` frames, the first repeated
+    where there are fewer."""
+    missing = BEFORE - protocol.context
+    if missing > 0:
+        x_BF = torch.cat([x_BF[:, :1]] * missing + [x_BF], dim=1)
+    return x_BF[:, -protocol.horizon - BEFORE :]

@@ -49,7 +49,7 @@ class Tally:
         for system, seen in scene.systems.items():
             for extractor in self.extractors:
                 self.features[extractor.name][system].add(extractor.features(seen.shown_BHHWC), len(indices))
-        from_context = {s: seen.video_BFHWC[:, 1:].cpu().numpy() for s, seen in scene.systems.items()}
+        from_context = {s: seen.after(1).cpu().numpy() for s, seen in scene.systems.items()}
         for system, by_kind in self.collapsed.items():
             for video, real in zip(from_context[system], from_context["real"], strict=True):
                 for kind, found in collapse(video, real).items():

@@ -42,7 +42,7 @@ METRICS: dict[str, Metric] = {
         Metric("sharpness", 1, "Sharpness ratio", "x real", "near 1", 2,
                "Mean absolute difference of neighbouring pixels, generated over real. Under 1 blurred, over 1 noisy."),
         Metric("depth_consistency", 1, "Depth consistency error", "", "lower", 4,
-               "How far depth, as a network tells it of every frame alone, disagrees with that of the frame before, moved along the "
+               "How far depth, as a network tells it of every frame alone, disagrees with that of the fourth frame before, moved along the "
                "recorded motion of the ego: mean absolute log ratio (after Bian et al. 2019). A world that moves otherwise than was "
                "recorded, or whose shapes boil, scores high, a soft one low: read it with the sharpness ratio, and against real video."),
         Metric("depth_flicker", 1, "Depth flicker", "", "near real", 4,
