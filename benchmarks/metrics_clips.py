@@ -47,12 +47,12 @@ def spoil(long_NFHWC: np.ndarray, how: str, strength: float) -> np.ndarray:
 
 
 def shuffled(within: int, rng: np.random.Generator) -> np.ndarray:
-    """An order of FRAMES frames in which every `within` neighbours are in a random order of their own; two change places."""
-    groups = np.arange(FRAMES).reshape(-1, within)
-    shifts = rng.integers(1, within, len(groups))
-    if within > 2:
-        return np.concatenate([np.roll(rng.permuted(group), shift) for group, shift in zip(groups, shifts)])
-    return groups[:, ::-1].ravel()
+    """An order of FRAMES frames that mixes every `within` neighbours and leaves none in its place."""
+    order = np.arange(FRAMES).reshape(-1, within)
+    mixed = rng.permuted(order, axis=1)
+    while (mixed == order).any():
+        mixed = rng.permuted(order, axis=1)
+    return mixed.ravel()
 
 
 def from_reel(folder: Path, count: int) -> Clips:

@@ -21,6 +21,7 @@ from roadcast.nn.lpips import LPIPS
 
 BLIND = {
     ("frame Frechet", "shuffle"): "it sees frames alone",
+    ("frame kernel", "shuffle"): "it sees frames alone",
     ("warp error", "blur"): "what is smooth is easy to explain",
     ("warp error", "wrong steering"): "a wrong drive is as consistent as a right one",
 }
