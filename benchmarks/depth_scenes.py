@@ -99,7 +99,10 @@ def consistency(depth: np.ndarray, pose: np.ndarray, *camera) -> dict[str, float
 
 
 def kitti(model: DepthModel, folder: Path) -> dict[str, object]:
-    """Errors of a drive against its LiDAR after each picture's median, and of a level road in its place; consistency along its way."""
+    """Errors of a drive against its LiDAR after each picture's median, and of a level road in its place; consistency along its way.
+
+    Of the middle of each picture, twice as wide as it is high, which is the shape that the network was trained on.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         ingest(
             folder,
@@ -129,9 +132,7 @@ def kitti(model: DepthModel, folder: Path) -> dict[str, object]:
         np.where(below > 0, intrinsics[1, 1] / np.maximum(below, 1e-3), np.inf).clip(max=50), true.shape
     )
     scale = depth_scale(depth, pose, intrinsics, to_ego)
-    along, back = (
-        np.nanmean(depth_consistency(depth, way, intrinsics, to_ego, scale)) for way in (pose, pose[::-1])
-    )
+    along, back = (np.nanmean(depth_consistency(depth, way, intrinsics, to_ego, scale)) for way in (pose, pose[::-1]))
     errors = {name: vars(depth_errors(d, true, scaled=True)) for name, d in (("network", depth), ("level road", road))}
     return {"frames": len(frames), **errors, "scale": scale, "consistency": along, "consistency of the way back": back}
 
