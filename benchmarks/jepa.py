@@ -6,9 +6,9 @@ The encoder is trained on the train recordings of all reels together. For each r
 recordings and judged on those that were held out, val and test; a reel without train recordings, such as another day of the same car, is
 judged by the regression of the one before. Signals, each the mean over a clip of 8 frames: steer, throttle, speed and yaw_rate where
 the reel has them; `flow`, log(1 + mean length of the optical flow in pixels a frame), which stands for speed where there is none; in
-the built-in world `nearness`, 255 times 2 m over depth, of the picture's upper half. Features: at each time the encoder's
-mean over the picture, or over each field of a raster of 2x4; the same encoder's before training; all pixels of all frames at 16x32. Without
-reels one of the built-in world is made. A run in --out is resumed. The last line is one JSON object.
+the built-in world `nearness`, 255 times 2 m over depth, of the picture's upper half. Features: at each time the encoder's mean over the
+picture, or over each field of a raster of 2x4; the same encoder's before training; all pixels of all frames at 16x32. Without reels
+one of the built-in world is made. A run in --out is resumed. The last line is one JSON object.
 """
 
 import argparse
@@ -93,11 +93,17 @@ def configure(reels: list[Path], arguments: argparse.Namespace) -> Config:
         clip_frames=arguments.clip_frames, lr=1e-3, lr_final=1e-4, warmup=min(50, steps // 5), ema=arguments.momentum,
         evaluate_every=min(250, steps), save_every=min(250, steps),
     )  # fmt: skip
+    stages, then = {"features": stage}, arguments.contrast
+    if then:
+        stages["contrast"] = StageConfig(
+            "contrastive", steps=then, batch=32, clip_frames=arguments.clip_frames, lr=3e-4, lr_final=3e-5, warmup=then // 10,
+            ema=0.98, evaluate_every=then, save_every=max(1, then // 2),
+        )  # fmt: skip
     return Config(
         seed=arguments.seed,
         data=DataConfig(mixture={path: float(count) for path, count in frames.items() if count}),
         features=FeaturesConfig(arguments.depth, arguments.width, heads, arguments.patch),
-        train={"features": stage},
+        train=stages,
     ).validate()
 
 
@@ -129,6 +135,7 @@ def arguments_given() -> argparse.Namespace:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--objective", choices=("jepa", "contrastive"), default="jepa")
     parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--contrast", type=int, default=0, help="steps of the contrastive head after these")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--clip-frames", type=int, default=FRAMES)
     parser.add_argument("--momentum", type=float, default=0.99)
@@ -156,9 +163,10 @@ def main() -> None:
         torch.manual_seed(config.seed)
         untrained = World(config).features
         assert trained is not None and untrained is not None
+        name = f"{arguments.objective}, then contrastive" if arguments.contrast else arguments.objective
         kinds = {
-            arguments.objective: encoder_features(trained),
-            f"{arguments.objective} 2x4": encoder_features(trained, 2, 4),
+            name: encoder_features(trained),
+            f"{name} 2x4": encoder_features(trained, 2, 4),
             "random": encoder_features(untrained),
             "random 2x4": encoder_features(untrained, 2, 4),
             "pixels": pixel_features,
