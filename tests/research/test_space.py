@@ -26,6 +26,7 @@ def test_random_points_are_spread_as_the_ranges_say():
     assert depths[0] == 0 and len(depths) == 5 and depths[1:].min() > 70
     assert {p["prediction"] for p in points} == {"x", "v"}
     assert all(0 <= p["noise"] <= 0.5 for p in points)
+    assert all(len(f"{p['noise']:g}") <= 8 and p["noise"] == float(f"{p['noise']:.4g}") for p in points)
 
 
 def test_whole_numbers_on_a_logarithmic_scale_stay_in_range():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -185,38 +184,28 @@ SCRIPT = "import sys; from pathlib import Path; from roadcast.research.ablate im
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_kill_in_the_middle_of_a_run_changes_no_score(reel, tmp_path):
-    """Killed between two saved states, and gone on with: the same numbers as of a study that nothing befell."""
-    lengths = 'settings = ["train.dynamics.steps=60", "train.dynamics.save_every=20"]\n'
+@pytest.mark.timeout(1200)
+def test_a_killed_study_takes_its_runs_along_and_goes_on_to_the_same_scores(reel, tmp_path):
+    """The command is killed between two saved states of a run; told again, it ends as a study that nothing befell, digit for digit."""
+    lengths = 'settings = ["train.dynamics.steps=40", "train.dynamics.save_every=15"]\n'
     study = write_study(tmp_path, lengths + VARIANT, reel, seeds="[0]")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    ablate(study, whole, tell=silent)
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(study), str(cut)], start_new_session=True)
-    wait_for(lambda: steps(cut / "runs" / "base-0" / "dynamics") >= 30)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not list((cut / "results").glob("*")) and 30 <= steps(cut / "runs" / "base-0" / "dynamics") < 60
-    ablate(study, cut, tell=silent)
+    stage = cut / "runs" / "base-0" / "dynamics"
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(study), str(cut)])
+    try:
+        wait_for(lambda: steps(stage) >= 20)
+    finally:
+        process.kill()
+        process.wait()
+    time.sleep(2)
+    reached = steps(stage)
+    time.sleep(2)
+    assert 20 <= reached == steps(stage) < 40
+    for out in (cut, whole):
+        ablate(study, out, tell=silent)
     for key in ("base-0", "predict-v-0"):
         ours, theirs = (json.loads((out / "results" / f"{key}.json").read_text())["scores"] for out in (whole, cut))
         assert ours == theirs
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_no_run_outlives_the_study_that_began_it(reel, tmp_path):
-    days = 'settings = ["train.dynamics.steps=200000"]\n'
-    study = write_study(tmp_path, days + VARIANT, reel)
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(study), str(tmp_path / "out")])
-    log = tmp_path / "out" / "runs" / "base-0" / "dynamics"
-    wait_for(lambda: steps(log) >= 2)
-    process.kill()
-    process.wait()
-    time.sleep(2)
-    before = steps(log)
-    time.sleep(2)
-    assert steps(log) == before
 
 
 def steps(stage: Path) -> int:
@@ -225,8 +214,8 @@ def steps(stage: Path) -> int:
 
 
 def wait_for(condition) -> None:
-    """Until it holds; at most two minutes."""
-    end = time.monotonic() + 120
+    """Until it holds; at most ten minutes."""
+    end = time.monotonic() + 600
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)

@@ -10,7 +10,7 @@ from roadcast.research.space import Point, Tried
 from roadcast.research.study import Range
 
 RANDOM_FIRST = 4
-"""So many points are drawn at random before there is anything to learn from."""
+"""Points are drawn at random until so many results are there to learn from."""
 
 
 def ask(space: Mapping[str, Range], tried: Sequence[Tried], seed: int) -> Point:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from roadcast.config import Config
+from roadcast.config import Config, migrate
 from roadcast.data.ingest import ingest
 from roadcast.errors import UserError
-from roadcast.overlay import first_difference
+from roadcast.overlay import first_difference, overlay
 from roadcast.research.shared import shared_part
 from roadcast.research.store import RESULTS, Row, Store
 from roadcast.research.study import Study, Trial
@@ -96,10 +96,9 @@ class Site:
         """The run's result, or None; `UserError` where one of that name has another configuration."""
         row = self.store.get(trial.key)
         if row is not None:
-            ours = json.loads(
-                json.dumps({"config": config.to_dict(), "measure": dataclasses.asdict(self.study.measure)})
-            )
-            kept = {"config": row.config, "measure": row.measure}
+            begun = overlay(Config(), migrate(row.config, trial.key), trial.key)  # by a roadcast of then
+            kept = {"config": begun.to_dict(), "measure": row.measure}
+            ours = {"config": config.to_dict(), "measure": dataclasses.asdict(self.study.measure)}
             if (change := first_difference(kept, ours)) is not None:
                 raise UserError(
                     f"{self.store.folder}: {trial.key} was run with other settings ({change}); choose another --out"

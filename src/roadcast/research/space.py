@@ -31,9 +31,16 @@ def ask(sampler: str, space: Mapping[str, Range], tried: Sequence[Tried], seed: 
     tpe     of the points that were `tried`, near those that did well (Bergstra et al. 2011)
     """
     if sampler == "tpe":
-        return load_extra("optuna", "a sweep by TPE").ask(space, tried, seed + number)
-    generator = np.random.default_rng([seed, number])
-    return {name: draw(range_, generator) for name, range_ in space.items()}
+        point = load_extra("optuna", "a sweep by TPE").ask(space, tried, seed + number)
+    else:
+        generator = np.random.default_rng([seed, number])
+        point = {name: draw(range_, generator) for name, range_ in space.items()}
+    return {name: short(value, space[name]) for name, value in point.items()}
+
+
+def short(value: float | int | str, range_: Range) -> float | int | str:
+    """A number with the four digits that anybody would write, inside its range."""
+    return min(max(float(f"{value:.4g}"), range_.low), range_.high) if isinstance(value, float) else value
 
 
 def draw(range_: Range, generator: np.random.Generator) -> float | int | str:
@@ -44,7 +51,7 @@ def draw(range_: Range, generator: np.random.Generator) -> float | int | str:
     if range_.whole:
         low, high = low - 0.5, high + 0.5
     value = math.exp(generator.uniform(math.log(low), math.log(high))) if range_.log else generator.uniform(low, high)
-    return min(max(round(value), round(range_.low)), round(range_.high)) if range_.whole else float(f"{value:.6g}")
+    return min(max(round(value), round(range_.low)), round(range_.high)) if range_.whole else value
 
 
 def changes_of(point: Point) -> tuple[str, ...]:
