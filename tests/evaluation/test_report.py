@@ -40,7 +40,17 @@ def test_the_page_is_whole_and_needs_nothing_from_outside(reel, worlds):
     assert not re.search(r"https?://|@import|url\(|<script", page)
     assert "Turn &lt;left&gt;" in page
     assert "fake &amp; small" in page
-    for heading in ("Real against imagined", "Side by side", "Scores", "Drift", "Steering", "Pedals", "Where it fails", "Training", "Protocol"):
+    for heading in (
+        "Real against imagined",
+        "Side by side",
+        "Scores",
+        "Drift",
+        "Steering",
+        "Pedals",
+        "Where it fails",
+        "Training",
+        "Protocol",
+    ):
         assert f"<h2>{heading}</h2>" in page
     assert "It steers the right way" in page
     assert "nan" not in re.sub(r"base64,[^\"]*", "", page).lower().split()
