@@ -112,13 +112,17 @@ def show(title: str, train: Set, judged: Set) -> dict[str, dict[str, dict]]:
     probes = {
         kind: probe(rows, train.signals, judged.features[kind], judged.signals) for kind, rows in train.features.items()
     }
-    clips, ours, figures = len(next(iter(judged.signals.values()))), next(iter(probes.values())), {}
+    clips, figures = len(next(iter(judged.signals.values()))), {}
+    whole, raster = list(probes)[:2]
     print(f"\n{title}, {clips} clips\n")
-    print("| signal | features | R^2 | correlation | R^2 of the first less this |\n|---|---|---|---|---|")
+    print(
+        f"| signal | features | R^2 | correlation | R^2 of {whole} less this | R^2 of {raster} less this |\n|---|---|---|---|---|---|"
+    )
     for signal, truth in judged.signals.items():
         figures[signal] = {}
         for kind, found in ((kind, row[signal]) for kind, row in probes.items()):
-            row = {"r2": found.r2, "correlation": found.correlation, "less": gain(ours[signal], found, truth)}
+            row = {"r2": found.r2, "correlation": found.correlation, "less": gain(probes[whole][signal], found, truth)}
+            row["less_2x4"] = gain(probes[raster][signal], found, truth)
             print(f"| {signal} | {kind} |", " | ".join(told(value) for value in row.values()), "|", flush=True)
             figures[signal][kind] = {name: value and vars(value) for name, value in row.items()}
     return figures
