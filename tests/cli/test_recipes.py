@@ -36,7 +36,7 @@ def test_recipe_loads_over_its_preset(path):
 
 def test_the_encoder_of_features_is_trained_before_the_tokenizer_that_asks_it():
     config = load_config(recipe_path("features"))
-    assert config.features.depth and list(config.train) == ["features", "tokenizer", "dynamics"]
+    assert config.features.depth and list(config.train) == ["features", "contrast", "tokenizer", "dynamics"]
     assert config.train["tokenizer"].options["alignment"] > 0
 
 
