@@ -13,6 +13,9 @@ from roadcast.presets import PRESETS, preset_config
 if TYPE_CHECKING:
     from roadcast.config import Config
 
+JUDGES = {"features": "encoder of videos", "inverse": "reads commands back"}
+"""Networks of a world that make nothing, and what they are."""
+
 
 def info(
     path: str,
@@ -142,6 +145,7 @@ def tell_config(config: "Config", stages: bool = True) -> None:
         f"{tokenizer.time_stride} in time, {tokenizer.latent_channels} channels",
         "dynamics": f"{counts['dynamics'] / 1e6:.2f} M parameters, width {dynamics.width}, depth {dynamics.depth}, "
         f"{dynamics.context_frames} frames of context",
+        **{name: f"{counts[name] / 1e6:.2f} M parameters, {what}" for name, what in JUDGES.items() if name in counts},
         "in all": f"{sum(counts.values()) / 1e6:.2f} M parameters",
         "sampling": f"{config.flow.steps} network passes a frame",
     }
