@@ -33,7 +33,6 @@ def evaluate(
     seed: int = 0,
     batch: int = 8,
     judge: Path | None = None,
-    features: Path | None = None,
     depth_weights: str | None = None,
     lpips_weights: tuple[str, ...] = (),
     fvd_weights: str | None = None,
@@ -46,7 +45,7 @@ def evaluate(
     Examples:
       roadcast evaluate runs/mine --reel reels/mine --out runs/mine/evaluation
       roadcast evaluate runs/mine --reel reels/mine --split test --clips 200 --horizon 64 --out runs/mine/test
-      roadcast evaluate runs/mine --reel reels/mine --judge runs/judge --features runs/features --out runs/mine/judged
+      roadcast evaluate runs/mine --reel reels/mine --judge runs/judge --out runs/mine/judged
       roadcast evaluate runs/mine --reel reels/nuscenes --protocol nuscenes-25 --fvd-weights i3d_torchscript.pt --out runs/mine/fvd
       roadcast evaluate runs/mine --reel reels/mine --clips 8 --horizon 16 --steering-contexts 8 --action-contexts 0 --out /tmp/quick
 
@@ -70,8 +69,7 @@ def evaluate(
         action_contexts: Clips of the test of true against other commands; 0 leaves it out.
         seed: Of the world's chance.
         batch: Clips imagined at once: speed and memory, not scores.
-        judge: Run or world that reads commands back from video (recipes/judge.toml).
-        features: Run or world whose encoder compares videos as sets (recipes/features.toml).
+        judge: Run of recipes/judge.toml: it reads commands back from video, and compares videos as sets.
         depth_weights: Depth Pro's published checkpoint; the small network that comes with roadcast when not given.
         lpips_weights: LPIPS's published heads and back-bone, two files or one with both; without them there is no LPIPS.
         fvd_weights: I3D's published weights; without them there is no FVD.
@@ -84,7 +82,7 @@ def evaluate(
         sizes = published_sizes(protocol, world)
     result, report = run_evaluation(
         world, reel, out, **sizes, steps=steps, steering_contexts=steering_contexts, action_contexts=action_contexts, seed=seed,
-        batch=batch, judge=judge, features=features, depth_weights=depth_weights, lpips_weights=lpips_weights,
+        batch=batch, judge=judge, depth_weights=depth_weights, lpips_weights=lpips_weights,
         fvd_weights=fvd_weights, fid_weights=fid_weights, frame_weights=frame_weights, device=device,
     )  # fmt: skip
     show_result(result)
@@ -104,8 +102,19 @@ def published_sizes(protocol: str, world: Path) -> dict:
     return {"split": preset.split, "clips": preset.clips, "context": preset.context, "horizon": preset.horizon}
 
 
+def parts_of_judge(world: Path) -> dict[str, Path]:
+    """The world's folder, by each network in it that judges others; `UserError` where there is none."""
+    from roadcast.config import load_config
+
+    config = load_config(world / "config.json")
+    found = {"features": config.features.depth, "inverse": config.inverse.width}
+    if not any(found.values()):
+        raise UserError(f"{world}: this world has nothing to judge by; train a judge with recipes/judge.toml")
+    return {name: world for name, size in found.items() if size}
+
+
 def run_evaluation(
-    world_path: Path, reel_path: Path, out: Path, *, split: str = "val", judge: Path | None = None, features: Path | None = None,
+    world_path: Path, reel_path: Path, out: Path, *, split: str = "val", judge: Path | None = None,
     depth_weights: str | None = None, lpips_weights: tuple[str, ...] = (), fvd_weights: str | None = None,
     fid_weights: str | None = None, frame_weights: str | None = None, device: str = "cpu", **settings,
 ) -> "tuple[Result, Path]":  # fmt: skip
@@ -123,14 +132,15 @@ def run_evaluation(
     measures = [depth_measure(reel, split, local(depth_weights) if depth_weights else None, device)]
     if lpips_weights:
         measures.append(lpips_measure([local(part) for part in lpips_weights], device))
+    judges = {} if judge is None else parts_of_judge(world_folder(judge))
     given = {
         fvd_extractor: fvd_weights, fid_extractor: fid_weights, frame_extractor: frame_weights,
-        jepa_extractor: None if features is None else world_folder(features),
+        jepa_extractor: judges.get("features"),
     }  # fmt: skip
     extractors = [extractor(local(where), device=device) for extractor, where in given.items() if where is not None]
     with progress() as show:
         result = evaluate_world(
-            world, reel, split=split, judge=None if judge is None else world_folder(judge), measures=measures, extractors=extractors,
+            world, reel, split=split, judge=judges.get("inverse"), measures=measures, extractors=extractors,
             progress=show, **settings,
         )  # fmt: skip
     title = (run_of(folder) or folder).resolve().name
