@@ -15,6 +15,7 @@ def row(name: str, seed: int, psnr: float, *, study: str = "study", changes=(), 
     return Row(
         study=study, name=name, seed=seed, changes=list(changes), config={}, measure={}, protocol=PROTOCOL | (protocol or {}),
         scores=told, floor={"psnr@4": [15.0, 14.0, 16.0]}, parameters={"tokenizer": 1_000_000, "dynamics": 2_000_000},
-        seconds={"train": 60.0, "frame": 0.02}, record={"git": {"commit": "0123456789", "changed": []}, "environment": {"cores": 2, "processor": "x86_64"}},
+        seconds={"train": 60.0, "frame": 0.02},
+        record={"git": {"commit": "0123456789", "changed": []}, "environment": {"cores": 2, "processor": "x86_64"}},
         finished="2026-11-28T12:00:00+00:00",
     )  # fmt: skip
