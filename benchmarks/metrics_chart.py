@@ -34,7 +34,9 @@ def panel(image: np.ndarray, left: float, top: float, metric: str, how: str, row
     colour = RISES if rises(row, how) else UNSEEN if (metric, how) in BLIND else FALLS
 
     def at(n: int) -> tuple[float, float]:
-        return left + PANEL * n / (len(values) - 1), top + HIGH * (1 - (values[n] - low) / max(high - low, 1e-6 * abs(high)))
+        return left + PANEL * n / (len(values) - 1), top + HIGH * (
+            1 - (values[n] - low) / max(high - low, 1e-6 * abs(high))
+        )
 
     floor = at(0)[1]
     line(image, left, floor, left + PANEL, floor, RULE, 1)

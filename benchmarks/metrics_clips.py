@@ -23,13 +23,17 @@ STRENGTHS = {
 
 @dataclass(frozen=True)
 class Clips:
-    """Videos of FRAMES frames [N, F, H, W, 3] uint8 that are true, others like them, and these spoilt.
+    """Videos of FRAMES frames [N, F, H, W, 3] uint8.
 
+    true    what sets are held against
+    others  real ones like them, whose distance is the floor
+    sound   what was spoilt, as it was: the others, or the true ones where these are driven again
     spoilt  [distortion][strength number]
     """
 
     true: np.ndarray
     others: np.ndarray
+    sound: np.ndarray
     spoilt: dict[str, list[np.ndarray]]
 
 
@@ -76,15 +80,20 @@ def spoilt(true: np.ndarray, others: np.ndarray) -> Clips:
     """All distortions that need no simulator."""
     kinds = [how for how in STRENGTHS if how != "wrong steering"]
     made = {how: [spoil(others, how, strength) for strength in STRENGTHS[how]] for how in kinds}
-    return Clips(true, others[:, :FRAMES], made)
+    return Clips(true, others[:, :FRAMES], others[:, :FRAMES], made)
 
 
 def wrong_steering(count: int) -> Clips:
-    """Drives in the toy world, and others with something added to the steering."""
-    true, others = (np.stack([drive(seed, FRAMES) for seed in range(p, 2 * count, 2)]) for p in (0, 1))
-    amounts = STRENGTHS["wrong steering"]
-    wrong = [np.stack([drive(s, FRAMES, a if s % 4 == 1 else -a) for s in range(1, 2 * count, 2)]) for a in amounts]
-    return Clips(true, others, {"wrong steering": wrong})
+    """Drives in the toy world, the same begun a frame later, and the same with something added to the steering.
+
+    They are held against the same drives, as an evaluation does: what a wrong drive shows differs less from a right one than two worlds do.
+    """
+    true = np.stack([drive(seed, FRAMES + 1) for seed in range(count)])
+    wrong = [
+        np.stack([drive(seed, FRAMES, amount if seed % 2 else -amount) for seed in range(count)])
+        for amount in STRENGTHS["wrong steering"]
+    ]
+    return Clips(true[:, :-1], true[:, 1:], true[:, :-1], {"wrong steering": wrong})
 
 
 def drive(seed: int, frames: int, wrong: float = 0.0) -> np.ndarray:

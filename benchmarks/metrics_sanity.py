@@ -85,11 +85,11 @@ def rows(sets: Sequence[Clips], networks: dict[str, Extractor]) -> dict[str, Row
         seen = {
             name: (e.features(tensor(clips.true)), e.features(tensor(clips.others))) for name, e in networks.items()
         }
-        calm = warp_error(clips.others)
+        calm = warp_error(clips.sound)
         for how, by_strength in clips.spoilt.items():
             for name, metric in paired.items():
-                worst = [compared(metric, made, clips.others) for made in by_strength]
-                put(name, how, compared(metric, clips.others, clips.others), worst)
+                worst = [compared(metric, made, clips.sound) for made in by_strength]
+                put(name, how, compared(metric, clips.sound, clips.sound), worst)
             put("warp error", how, calm, [warp_error(made) for made in by_strength])
             for name, extractor in networks.items():
                 true, others = seen[name]

@@ -40,6 +40,12 @@ def test_the_encoder_of_features_is_trained_before_the_tokenizer_that_asks_it():
     assert config.train["tokenizer"].options["alignment"] > 0
 
 
+def test_one_judge_compares_videos_and_reads_commands_back():
+    config = load_config(recipe_path("judge"))
+    assert config.features.depth and config.inverse.width
+    assert [stage.objective for stage in config.train.values()] == ["jepa", "contrastive", "inverse_dynamics"]
+
+
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_run_of_a_study_can_be_configured(path):
     study = load_study(path)
