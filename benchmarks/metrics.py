@@ -5,9 +5,10 @@
 
 Three parts (metrics_parity.py, metrics_sanity.py, metrics_speed.py): relative errors against lpips, torch-fidelity, torchmetrics,
 pytorch-msssim, scikit-image, scipy and pytorch-i3d ($PYTORCH_I3D), or against what they said where one is not installed; every metric
-of clips under blur, noise, shuffled frames, speed and wrong steering at rising strength, over real against real; clips a second against
-the same packages, and memory by the number of clips. Clips are the reel's, or without one the toy world's; wrong steering is always the
-toy world's, which can be driven again. Networks without public weights at hand have weights by formula and are marked by a star.
+of clips under blur, noise, shuffled frames, speed and wrong steering at rising strength, held against the same clips, as an
+evaluation does; clips a second against the same packages, and memory by the number of clips. Clips are the reel's, or without one the
+toy world's; wrong steering is always the toy world's, which can be driven again. Networks without public weights at hand have weights
+by formula and are marked by a star.
 `--quick` takes less than a minute. The last line is one JSON object; `monotonic` is false when any metric does not rise where it is
 meant to, and `not_monotonic` says which.
 """
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument("--reel", type=Path)
     parser.add_argument("--frame-weights", type=Path)
     parser.add_argument("--features", type=Path)
-    parser.add_argument("--clips", type=int, help="true ones, and as many others")
+    parser.add_argument("--clips", type=int, help="of each kind")
     parser.add_argument("--chart", type=Path)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     arguments = parser.parse_args()

@@ -25,16 +25,24 @@ STRENGTHS = {
 class Clips:
     """Videos of FRAMES frames [N, F, H, W, 3] uint8.
 
-    true    what sets are held against
-    others  real ones like them, whose distance is the floor
-    sound   what was spoilt, as it was: the others, or the true ones where these are driven again
-    spoilt  [distortion][strength number]
+    true    real ones
+    again   these as JPEG of quality 95, as a reel keeps them: real against real, the floor
+    spoilt  [distortion][strength number], of the true ones
     """
 
     true: np.ndarray
-    others: np.ndarray
-    sound: np.ndarray
+    again: np.ndarray
     spoilt: dict[str, list[np.ndarray]]
+
+    @classmethod
+    def of(cls, true: np.ndarray, spoilt: dict[str, list[np.ndarray]]) -> "Clips":
+        """What is made of the true ones."""
+        return cls(true, np.stack([[reencoded(frame) for frame in video] for video in true]), spoilt)
+
+
+def reencoded(frame_HWC: np.ndarray) -> np.ndarray:
+    """A picture as it comes back from JPEG."""
+    return cv2.imdecode(cv2.imencode(".jpg", frame_HWC, [cv2.IMWRITE_JPEG_QUALITY, 95])[1], cv2.IMREAD_COLOR)
 
 
 def spoil(long_NFHWC: np.ndarray, how: str, strength: float) -> np.ndarray:
@@ -60,40 +68,35 @@ def shuffled(within: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def from_reel(folder: Path, count: int) -> Clips:
-    """`count` clips of a reel, evenly spread, those in turn true and others."""
+    """`count` clips of a reel, evenly spread."""
     reel, span = Reel(folder), FASTEST * FRAMES
     starts = [n for video in reel.videos for n in range(video.first, video.first + video.frames - span, span)]
-    if len(starts) < 2 * count:
-        raise SystemExit(f"{folder}: {len(starts)} clips of {span} frames, and {2 * count} are needed")
-    chosen = [starts[i] for i in np.linspace(0, len(starts) - 1, 2 * count).round().astype(int)]
-    true, others = ([np.stack([reel.read(s + f) for f in range(span)]) for s in chosen[part::2]] for part in (0, 1))
-    return spoilt(np.stack(true)[:, :FRAMES], np.stack(others))
+    if len(starts) < count:
+        raise SystemExit(f"{folder}: {len(starts)} clips of {span} frames, and {count} are needed")
+    chosen = [starts[i] for i in np.linspace(0, len(starts) - 1, count).round().astype(int)]
+    return spoilt(np.stack([np.stack([reel.read(s + f) for f in range(span)]) for s in chosen]))
 
 
 def from_toyroad(count: int) -> Clips:
-    """`count` drives in the toy world, and `count` in other ones, all in one weather."""
-    true, others = (np.stack([drive(seed, FASTEST * FRAMES) for seed in range(p, 2 * count, 2)]) for p in (0, 1))
-    return spoilt(true[:, :FRAMES], others)
+    """`count` drives in the toy world, all in one weather."""
+    return spoilt(np.stack([drive(seed, FASTEST * FRAMES) for seed in range(count)]))
 
 
-def spoilt(true: np.ndarray, others: np.ndarray) -> Clips:
+def spoilt(long_NFHWC: np.ndarray) -> Clips:
     """All distortions that need no simulator."""
     kinds = [how for how in STRENGTHS if how != "wrong steering"]
-    made = {how: [spoil(others, how, strength) for strength in STRENGTHS[how]] for how in kinds}
-    return Clips(true, others[:, :FRAMES], others[:, :FRAMES], made)
+    made = {how: [spoil(long_NFHWC, how, strength) for strength in STRENGTHS[how]] for how in kinds}
+    return Clips.of(long_NFHWC[:, :FRAMES], made)
 
 
 def wrong_steering(count: int) -> Clips:
-    """Drives in the toy world, the same begun a frame later, and the same with something added to the steering.
-
-    They are held against the same drives, as an evaluation does: what a wrong drive shows differs less from a right one than two worlds do.
-    """
-    true = np.stack([drive(seed, FRAMES + 1) for seed in range(count)])
+    """Drives in the toy world, and the same with something added to the steering."""
+    true = np.stack([drive(seed, FRAMES) for seed in range(count)])
     wrong = [
         np.stack([drive(seed, FRAMES, amount if seed % 2 else -amount) for seed in range(count)])
         for amount in STRENGTHS["wrong steering"]
     ]
-    return Clips(true[:, :-1], true[:, 1:], true[:, :-1], {"wrong steering": wrong})
+    return Clips.of(true, {"wrong steering": wrong})
 
 
 def drive(seed: int, frames: int, wrong: float = 0.0) -> np.ndarray:

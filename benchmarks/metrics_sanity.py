@@ -82,20 +82,17 @@ def rows(sets: Sequence[Clips], networks: dict[str, Extractor]) -> dict[str, Row
         row.floor[how], row.values[how] = floor, values
 
     for clips in sets:
-        seen = {
-            name: (e.features(tensor(clips.true)), e.features(tensor(clips.others))) for name, e in networks.items()
-        }
-        calm = warp_error(clips.sound)
+        seen = {name: (e.features(tensor(clips.true)), e.features(tensor(clips.again))) for name, e in networks.items()}
         for how, by_strength in clips.spoilt.items():
             for name, metric in paired.items():
-                worst = [compared(metric, made, clips.sound) for made in by_strength]
-                put(name, how, compared(metric, clips.sound, clips.sound), worst)
-            put("warp error", how, calm, [warp_error(made) for made in by_strength])
+                worst = [compared(metric, made, clips.true) for made in by_strength]
+                put(name, how, compared(metric, clips.true, clips.true), worst)
+            put("warp error", how, warp_error(clips.true), [warp_error(made) for made in by_strength])
             for name, extractor in networks.items():
-                true, others = seen[name]
+                true, again = seen[name]
                 made = [extractor.features(tensor(videos)) for videos in by_strength]
                 for title, distance in (("Frechet", frechet_of_rows), ("kernel", kernel_distance)):
-                    put(f"{name} {title}", how, distance(true, others), [distance(true, m) for m in made])
+                    put(f"{name} {title}", how, distance(true, again), [distance(true, m) for m in made])
             print(how, flush=True)
     return table
 

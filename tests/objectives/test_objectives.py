@@ -93,5 +93,7 @@ def test_a_new_objective_is_found_by_name():
         reads = "latents"
 
     assert isinstance(build_objective("test_only", random_world(), {}), Nothing)
-    with pytest.raises(UserError, match="objective 'nowhere' is unknown; choose one of .*diffusion_forcing, .*tokenizer"):
+    with pytest.raises(
+        UserError, match=r"objective 'nowhere' is unknown; choose one of .*diffusion_forcing, .*tokenizer"
+    ):
         build_objective("nowhere", random_world(), {})
