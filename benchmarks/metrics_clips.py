@@ -26,23 +26,11 @@ class Clips:
     """Videos of FRAMES frames [N, F, H, W, 3] uint8.
 
     true    real ones
-    again   these as JPEG of quality 95, as a reel keeps them: real against real, the floor
-    spoilt  [distortion][strength number], of the true ones
+    spoilt  [distortion][strength number], of these
     """
 
     true: np.ndarray
-    again: np.ndarray
     spoilt: dict[str, list[np.ndarray]]
-
-    @classmethod
-    def of(cls, true: np.ndarray, spoilt: dict[str, list[np.ndarray]]) -> "Clips":
-        """What is made of the true ones."""
-        return cls(true, np.stack([[reencoded(frame) for frame in video] for video in true]), spoilt)
-
-
-def reencoded(frame_HWC: np.ndarray) -> np.ndarray:
-    """A picture as it comes back from JPEG."""
-    return cv2.imdecode(cv2.imencode(".jpg", frame_HWC, [cv2.IMWRITE_JPEG_QUALITY, 95])[1], cv2.IMREAD_COLOR)
 
 
 def spoil(long_NFHWC: np.ndarray, how: str, strength: float) -> np.ndarray:
@@ -86,7 +74,7 @@ def spoilt(long_NFHWC: np.ndarray) -> Clips:
     """All distortions that need no simulator."""
     kinds = [how for how in STRENGTHS if how != "wrong steering"]
     made = {how: [spoil(long_NFHWC, how, strength) for strength in STRENGTHS[how]] for how in kinds}
-    return Clips.of(long_NFHWC[:, :FRAMES], made)
+    return Clips(long_NFHWC[:, :FRAMES], made)
 
 
 def wrong_steering(count: int) -> Clips:
@@ -96,7 +84,7 @@ def wrong_steering(count: int) -> Clips:
         np.stack([drive(seed, FRAMES, amount if seed % 2 else -amount) for seed in range(count)])
         for amount in STRENGTHS["wrong steering"]
     ]
-    return Clips.of(true, {"wrong steering": wrong})
+    return Clips(true, {"wrong steering": wrong})
 
 
 def drive(seed: int, frames: int, wrong: float = 0.0) -> np.ndarray:

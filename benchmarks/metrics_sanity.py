@@ -30,7 +30,7 @@ BLIND = {
 
 @dataclass(frozen=True)
 class Row:
-    """A metric's values: `floor` of what is real, and by distortion at rising strength; larger is worse in all of them."""
+    """A metric's values: `floor` of real video against itself, and by distortion at rising strength; larger is worse in all of them."""
 
     floor: dict[str, float]
     values: dict[str, list[float]]
@@ -82,17 +82,17 @@ def rows(sets: Sequence[Clips], networks: dict[str, Extractor]) -> dict[str, Row
         row.floor[how], row.values[how] = floor, values
 
     for clips in sets:
-        seen = {name: (e.features(tensor(clips.true)), e.features(tensor(clips.again))) for name, e in networks.items()}
+        seen = {name: extractor.features(tensor(clips.true)) for name, extractor in networks.items()}
         for how, by_strength in clips.spoilt.items():
             for name, metric in paired.items():
                 worst = [compared(metric, made, clips.true) for made in by_strength]
                 put(name, how, compared(metric, clips.true, clips.true), worst)
             put("warp error", how, warp_error(clips.true), [warp_error(made) for made in by_strength])
             for name, extractor in networks.items():
-                true, again = seen[name]
+                true = seen[name]
                 made = [extractor.features(tensor(videos)) for videos in by_strength]
                 for title, distance in (("Frechet", frechet_of_rows), ("kernel", kernel_distance)):
-                    put(f"{name} {title}", how, distance(true, again), [distance(true, m) for m in made])
+                    put(f"{name} {title}", how, distance(true, true), [distance(true, m) for m in made])
             print(how, flush=True)
     return table
 
