@@ -67,7 +67,7 @@ def _commands(test: ActionFidelity) -> str:
     return (
         "<h3>True, shuffled and neutral commands</h3><p>What a world gains by being told the truth, and whether it does what it is told "
         f'when that is not what happened.</p><p class="keys">{keys}</p>'
-        f'<div class="charts"><figure>{chart}<figcaption>Likeness to the true frames.</figcaption></figure>{table(head, rows)}</div>'
+        f'<div class="charts"><figure>{chart}<figcaption>Likeness to the true frames.</figcaption></figure></div>{table(head, rows)}'
     )
 
 
