@@ -11,7 +11,7 @@ from roadcast.evaluation.judge import floor, load_judge, readout
 from roadcast.evaluation.metrics.flow import lateral_motion
 from roadcast.evaluation.odometry import led_correlation, odometry_check
 from roadcast.evaluation.protocol import make_protocol, read_clips
-from roadcast.evaluation.report_actions import action_section
+from roadcast.evaluation.report.actions import action_section
 from worlds import micro_config, random_world
 
 LAG, GAIN = 2, 4.0  # of the reel

@@ -7,7 +7,7 @@ import torch
 
 from roadcast.evaluation.pedals import pedal_plan, pedal_test
 from roadcast.evaluation.protocol import make_protocol
-from roadcast.evaluation.report_sweeps import PEDALS, sweep_section
+from roadcast.evaluation.report.sweeps import PEDALS, sweep_section
 
 
 def recorded(**signals) -> SimpleNamespace:

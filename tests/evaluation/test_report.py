@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import pytest
 
 from roadcast.evaluation.charts import Series, line_chart, ticks
-from roadcast.evaluation.report import html_report, markdown_table
+from roadcast.evaluation.report.page import html_report, markdown_table
 from roadcast.evaluation.runner import evaluate
 
 SMALL = {"split": "val", "clips": 7, "context": 4, "horizon": 8, "batch": 4}

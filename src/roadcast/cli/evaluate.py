@@ -180,9 +180,9 @@ def training_logs(world: Path) -> dict[str, list[dict]]:
 def show_result(result: "Result") -> None:
     """The metrics table, the steering test and the speed, on the terminal."""
     from roadcast.evaluation.metrics.catalogue import METRICS
-    from roadcast.evaluation.report import NAMES
-    from roadcast.evaluation.report_sets import NAMES as SETS
-    from roadcast.evaluation.report_sets import TITLES, number
+    from roadcast.evaluation.report.page import NAMES
+    from roadcast.evaluation.report.sets import NAMES as SETS
+    from roadcast.evaluation.report.sets import TITLES, number
 
     horizons = result.protocol.horizons
     rows = [[f"{len(result.protocol.clips)} clips, frames ahead:", *map(str, horizons)]]

@@ -12,7 +12,7 @@ from roadcast.evaluation.metrics.distribution import Distribution
 from roadcast.evaluation.metrics.statistics import Estimate
 from roadcast.evaluation.pictures import Shown, animation_frames, strip_rows
 from roadcast.evaluation.protocol import Protocol
-from roadcast.evaluation.report import html_report, markdown_table
+from roadcast.evaluation.report.page import html_report, markdown_table
 from roadcast.evaluation.steering import RealSteering
 from roadcast.evaluation.sweep import Sweep
 from roadcast.evaluation.video_io import encode, encode_animation, stack

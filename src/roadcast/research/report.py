@@ -73,7 +73,7 @@ def sweep_page(name: str, table: Table, rows: Sequence[Row], score: str, best: S
 
 def page(heading: str, rows: Sequence[Row], sections: Sequence[str]) -> str:
     """The page around them, with what all runs share at its head."""
-    style = files("roadcast.evaluation").joinpath("report.css").read_text(encoding="utf-8")
+    style = files("roadcast.evaluation.report").joinpath("report.css").read_text(encoding="utf-8")
     told = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts(rows).items())
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

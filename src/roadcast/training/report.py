@@ -37,7 +37,7 @@ def write_report(folder: Path) -> Path:
     folder = Path(folder)
     config = json.loads((folder / "config.json").read_text())
     sections = [_stage(folder / name) for name in config["train"] if (folder / name / "log.jsonl").exists()]
-    style = files("roadcast.evaluation").joinpath("report.css").read_text(encoding="utf-8")
+    style = files("roadcast.evaluation.report").joinpath("report.css").read_text(encoding="utf-8")
     title = f"Training of {folder.resolve().name}"
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

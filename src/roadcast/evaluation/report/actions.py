@@ -8,7 +8,7 @@ from roadcast.evaluation.counterfactual import GIVEN
 from roadcast.evaluation.judge import Readout
 from roadcast.evaluation.metrics.statistics import Estimate
 from roadcast.evaluation.odometry import OdometryCheck
-from roadcast.evaluation.report_parts import cell, p_cell, table
+from roadcast.evaluation.report.parts import cell, p_cell, table
 
 STYLES = {"true": "model", "shuffled": "copy", "neutral": "reconstruction"}
 """Of lines, by what was given."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from html import escape
 
 from roadcast.evaluation.charts import Series, line_chart
-from roadcast.evaluation.report_parts import cell, p_cell, strips, table
+from roadcast.evaluation.report.parts import cell, p_cell, strips, table
 from roadcast.evaluation.steering import RealSteering
 from roadcast.evaluation.sweep import LEVEL, Sweep
 from roadcast.evaluation.video_io import strip

@@ -15,10 +15,10 @@ from roadcast.evaluation.metrics.floors import SYSTEMS
 from roadcast.evaluation.metrics.statistics import Estimate
 from roadcast.evaluation.pictures import Shown, animation_frames, strip_rows
 from roadcast.evaluation.protocol import Protocol
-from roadcast.evaluation.report_actions import action_section
-from roadcast.evaluation.report_parts import embed, strips
-from roadcast.evaluation.report_sets import distribution_section
-from roadcast.evaluation.report_sweeps import PEDALS, STEERING, recorded, sweep_section
+from roadcast.evaluation.report.actions import action_section
+from roadcast.evaluation.report.parts import embed, strips
+from roadcast.evaluation.report.sets import distribution_section
+from roadcast.evaluation.report.sweeps import PEDALS, STEERING, recorded, sweep_section
 from roadcast.evaluation.video_io import encode_animation
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def html_report(result: "Result", *, title: str, about: dict[str, str], logs: di
         _losses(logs),
         _protocol(result),
     ]
-    style = files("roadcast.evaluation").joinpath("report.css").read_text(encoding="utf-8")
+    style = files("roadcast.evaluation.report").joinpath("report.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
