@@ -35,7 +35,7 @@ def panel(image: np.ndarray, left: float, top: float, metric: str, how: str, row
 
     def at(n: int) -> tuple[float, float]:
         return left + PANEL * n / (len(values) - 1), top + HIGH * (
-            1 - (values[n] - low) / max(high - low, 1e-6 * abs(high))
+            1 - (values[n] - low) / max(high - low, 1e-6 * max(abs(high), 1))
         )
 
     floor = at(0)[1]
