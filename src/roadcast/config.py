@@ -230,10 +230,14 @@ class ComputeConfig:
 @dataclass
 class Config:
     """Everything that makes a run: data, the two models, the path between noise and data, the stages in order, and how all of it
-    is computed and guarded."""
+    is computed and guarded.
+
+    start  the folder of a finished world whose networks the first stage begins with; "": with new ones
+    """
 
     schema: int = SCHEMA
     seed: int = 0
+    start: str = ""
     data: DataConfig = field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)

@@ -1,30 +1,13 @@
 import pytest
 import torch
 
-from roadcast.data.clip import Clip
+from clips import clip_for
 from roadcast.errors import UserError
 from roadcast.flow.world import World
 from roadcast.objectives import Objective, build_objective, register_objective
 from roadcast.presets import preset_config
 from roadcast.training.optim import build_optimizers
-from worlds import micro_config, random_actions, random_world
-
-
-def clip_for(world: World, batch: int, frames: int) -> Clip:
-    """Random pixels with random commands."""
-    config = world.config
-    actions, known = random_actions(batch, frames, len(world.actions))
-    return Clip(
-        frames_BFHWC=torch.randint(
-            0, 256, (batch, frames, config.data.height, config.data.width, 3), dtype=torch.uint8
-        ),
-        z_BTHWC=None,
-        actions_BFA=actions,
-        known_BFA=known,
-        t_ns_BF=torch.zeros(batch, frames, dtype=torch.int64),
-        video_B=torch.zeros(batch, dtype=torch.int64),
-        first_B=torch.zeros(batch, dtype=torch.int64),
-    )
+from worlds import micro_config, random_world
 
 
 def one_step(world: World, name: str, frames: int, batch: int = 1) -> float:

@@ -1,5 +1,6 @@
 """The rollout: the one place where a world is imagined. Training, evaluation and the driver's seat all run this code."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -74,21 +75,37 @@ class Sampler(nn.Module):
 
     def forward(self, past: Past, draft: Draft) -> Tensor:
         """The latent frames [B, T, H, W, C] that follow `past` under the commands of `draft`."""
-        x_t, commands, finished = draft.noise_BTHWC, draft.commands_BTA, past.finished_BTHWC
-        for t, t_next in pairwise(self.levels):
-            t_BT = x_t.new_full(x_t.shape[:2], t)
-            if t == self.levels[0]:
-                output = self.dynamics(
-                    torch.cat([finished, x_t], dim=1),
-                    torch.cat([finished.new_full(finished.shape[:2], self.context_noise), t_BT], dim=1),
-                    torch.cat([past.commands_BTA, commands], dim=1),
-                    past.history,
-                    finished.shape[1],
-                )
-            else:
-                output = self.dynamics(x_t, t_BT, commands, past.history)
-            x_t = step_towards(to_x(output, x_t, t_BT, self.prediction), x_t, t, t_next)
+        x_t = draft.noise_BTHWC
+        for number, (t, t_next) in enumerate(pairwise(self.levels)):
+            x_t = step_towards(self.clean(number, x_t, past, draft), x_t, t, t_next)
         return x_t
+
+    def leave_at(self, exit: int, past: Past, draft: Draft) -> Tensor:
+        """What pass number `exit` takes the frames to be, and no pass after it; the passes before it are without gradients.
+
+        Of one frame in training (Huang et al. 2025, Self-Forcing, algorithm 1). The last pass leaves with what `forward` makes.
+        """
+        x_t = draft.noise_BTHWC
+        with torch.no_grad():
+            for number, (t, t_next) in enumerate(pairwise(self.levels[: exit + 1])):
+                x_t = step_towards(self.clean(number, x_t, past, draft), x_t, t, t_next)
+        return self.clean(exit, x_t, past, draft)
+
+    def clean(self, number: int, x_t: Tensor, past: Past, draft: Draft) -> Tensor:
+        """One network pass, number 0 the first: the clean frames it sees in `x_t`, which is at that pass's level."""
+        commands, finished = draft.commands_BTA, past.finished_BTHWC
+        t_BT = x_t.new_full(x_t.shape[:2], self.levels[number])
+        if number == 0:
+            output = self.dynamics(
+                torch.cat([finished, x_t], dim=1),
+                torch.cat([finished.new_full(finished.shape[:2], self.context_noise), t_BT], dim=1),
+                torch.cat([past.commands_BTA, commands], dim=1),
+                past.history,
+                finished.shape[1],
+            )
+        else:
+            output = self.dynamics(x_t, t_BT, commands, past.history)
+        return to_x(output, x_t, t_BT, self.prediction)
 
     def finish(self, z_BTHWC: Tensor, noise_BTHWC: Tensor) -> Tensor:
         """Finished frames as the history takes them in: at the small noise level that training taught the model to expect there."""
@@ -138,13 +155,30 @@ class Rollout:
         state.past.commands_BTA = commands[:, -1:].clone(memory_format=dense)
         return state
 
-    def step(self, state: RolloutState, actions_BFA: Tensor, known_BFA: Tensor) -> Tensor:
-        """The next T = F / time_stride latent frames [B, T, H, W, C] under F commands; `state` moves on past them."""
+    def step(self, state: RolloutState, actions_BFA: Tensor, known_BFA: Tensor, exit: int | None = None) -> Tensor:
+        """The next T = F / time_stride latent frames [B, T, H, W, C] under F commands; `state` moves on past them.
+
+        exit  the pass to leave at, with gradients through it alone (`Sampler.leave_at`); None: all passes are made
+        """
         draft = self.draft(state, actions_BFA, known_BFA)
-        z_BTHWC = self.sample(state.past, draft)
-        state.past.finished_BTHWC = self.sample.finish(z_BTHWC, draft.context_noise_BTHWC)
+        z_BTHWC = self.sample(state.past, draft) if exit is None else self.sample.leave_at(exit, state.past, draft)
+        state.past.finished_BTHWC = self.sample.finish(z_BTHWC.detach(), draft.context_noise_BTHWC)
         state.past.commands_BTA = draft.commands_BTA
         return z_BTHWC
+
+    def unroll(
+        self, z_BTHWC: Tensor, actions_BFA: Tensor, known_BFA: Tensor, seeds: list[int], exit: int | None = None
+    ) -> Iterator[Tensor]:
+        """The latents that follow the context `z_BTHWC` under commands that reach on past it, T = 1 after T = 1.
+
+        Gradients are those of `step`, where they are enabled when the next latent is asked for; the context has none.
+        """
+        given, frames = z_BTHWC.shape[1] * self.time_stride, actions_BFA.shape[1]
+        with torch.no_grad():
+            state = self.start(z_BTHWC, actions_BFA[:, :given], known_BFA[:, :given], seeds)
+        for f in range(given, frames, self.time_stride):
+            now = slice(f, f + self.time_stride)
+            yield self.step(state, actions_BFA[:, now], known_BFA[:, now], exit)
 
     def draft(self, state: RolloutState, actions_BFA: Tensor, known_BFA: Tensor) -> Draft:
         """What the next frames are made from; the state's commands and generators move on."""

@@ -74,15 +74,16 @@ class World(nn.Module):
             raise UserError(
                 f"context {context} and horizon {horizon} must be multiples of tokenizer.time_stride {stride}"
             )
-        rollout, stream = self.rollout(steps), Stream()
-        z_BTHWC = self.tokenizer.encode(frames_BFHWC)
+        stream, z_BTHWC = Stream(), self.tokenizer.encode(frames_BFHWC)
         self.tokenizer.decode(z_BTHWC, stream)
-        state = rollout.start(z_BTHWC, actions_BFA[:, :context], known_BFA[:, :context], seeds)
-        made = []
-        for f in range(context, context + horizon, stride):
-            z = rollout.step(state, actions_BFA[:, f : f + stride], known_BFA[:, f : f + stride])
-            made.append(self.tokenizer.decode(z, stream))
-        return torch.cat(made, dim=1)
+        made = self.rollout(steps).unroll(z_BTHWC, actions_BFA, known_BFA, seeds)
+        return torch.cat([self.tokenizer.decode(z, stream) for z in made], dim=1)
+
+    def take_over(self, other: "World") -> None:
+        """Give the networks that both have the weights of the other's; `UserError` where shapes differ."""
+        for name, part in other.named_children():
+            if (own := getattr(self, name)) is not None:
+                load_weights(own, part.state_dict(), Path(f"the {name} of the world to start from"))
 
     def save(self, folder: Path) -> None:
         """Write config.json and weights.safetensors into `folder`."""

@@ -1,11 +1,14 @@
 """Objectives by name: importing this package registers those that come with roadcast."""
 
 from roadcast.objectives import (
+    consistency,
     contrastive,
     depth,
     diffusion_forcing,
     inverse_dynamics,
     jepa,
+    self_context,
+    self_forcing,
     teacher_forcing,
     tokenizer,
 )
@@ -13,6 +16,6 @@ from roadcast.objectives.base import Objective, build_objective, register_object
 from roadcast.objectives.losses import register_loss
 
 __all__ = [
-    "Objective", "build_objective", "contrastive", "depth", "diffusion_forcing", "inverse_dynamics", "jepa", "register_loss",
-    "register_objective", "teacher_forcing", "tokenizer",
+    "Objective", "build_objective", "consistency", "contrastive", "depth", "diffusion_forcing", "inverse_dynamics", "jepa",
+    "register_loss", "register_objective", "self_context", "self_forcing", "teacher_forcing", "tokenizer",
 ]  # fmt: skip

@@ -41,9 +41,17 @@ class Objective:
         self.losses = Losses(losses, self.makes)
 
     @property
+    def rests(self) -> bool:
+        """Whether some of the parameters get no gradient in some steps."""
+        return False
+
+    @property
     def trained(self) -> nn.Module:
         """The part of the world whose parameters move; the rest stays as it is."""
         raise NotImplementedError
+
+    def at(self, step: int, steps: int) -> None:
+        """Told before each step: its number, 0 the first, and how many there are; for what changes as training goes."""
 
     def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
         """The scalar to minimise over one batch, and its parts for the log. All chance comes from `generator`."""

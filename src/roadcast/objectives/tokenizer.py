@@ -69,6 +69,10 @@ class TokenizerObjective(Objective):
             world.features.requires_grad_(False)
 
     @property
+    def rests(self) -> bool:
+        return self.adversary is not None  # which is silent at first
+
+    @property
     def trained(self) -> nn.Module:
         beside = {"adversary": self.adversary, "alignment": self.alignment}
         beside = {name: part for name, part in beside.items() if part is not None}

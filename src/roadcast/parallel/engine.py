@@ -14,7 +14,10 @@ Micro = tuple[Clip, torch.Generator]
 
 
 class Objective(Protocol):
-    """What is minimised (roadcast.objectives)."""
+    """What is minimised (roadcast.objectives); `rests` where some parameters get no gradient in some steps."""
+
+    @property
+    def rests(self) -> bool: ...
 
     @property
     def trained(self) -> nn.Module: ...

@@ -14,7 +14,6 @@ from roadcast.parallel.mesh import Mesh
 from roadcast.parallel.precision import autocast
 from roadcast.parallel.reduce import gradient_norm, whole_tensors
 from roadcast.parallel.shard import put_back, reduce_now, shard
-from roadcast.tokenizer.adversary import Adversary
 
 
 class Loss(nn.Module):
@@ -45,11 +44,13 @@ class Replicated:
         if mesh.sharded:
             shard(self.model, mesh.weights, dtype)
         elif mesh.replicas is not None:
-            silent = any(isinstance(part, Adversary) for part in self.model.modules())  # until it first speaks
             with warnings.catch_warnings():  # torch 2.13 would have it under another name, which 2.11 does not know
                 warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
                 self.loss = DistributedDataParallel(
-                    self.loss, process_group=mesh.replicas, broadcast_buffers=False, find_unused_parameters=silent
+                    self.loss,
+                    process_group=mesh.replicas,
+                    broadcast_buffers=False,
+                    find_unused_parameters=objective.rests,
                 )
 
     def gradients(self, micros: Sequence[Micro], scaler: torch.amp.GradScaler) -> Terms:

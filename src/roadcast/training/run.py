@@ -108,7 +108,10 @@ def world_before(name: str | None, run: Run) -> World:
     if (earlier := stages.index(name)) > 0:
         return World.load(run.folder / str(stages[earlier - 1]) / "world", str(run.mesh.device))
     torch.manual_seed(run.config.seed)
-    return World(run.config).to(run.mesh.device)
+    world = World(run.config)
+    if run.config.start:
+        world.take_over(World.load(Path(run.config.start)))
+    return world.to(run.mesh.device)
 
 
 def train_stage(run: Run, name: str, stage: StageConfig, fresh: Callable[[], World]) -> World | None:

@@ -89,6 +89,7 @@ def fit(
             place = course.place
             done, rate = place.step + 1, learning_rate(place.step, stage)
             look.before(done)
+            objective.at(place.step, stage.steps)
             torch.manual_seed((config.seed << 32) + place.step + place.shift)  # for plug-ins that draw from it
             taken = feed.take()
             terms, ending = agree(mesh, gradients(engine, feed, taken, course, log), bool(asked))

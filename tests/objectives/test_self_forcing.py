@@ -1,0 +1,88 @@
+import torch
+
+from clips import clip_for
+from roadcast.objectives import build_objective
+from worlds import random_world
+
+
+def objective_of(world, **options):
+    return build_objective("self_forcing", world, {"context": 3, "window": 4, "steps": 2} | options)
+
+
+def gradient(module) -> float:
+    return sum(float(p.grad.abs().sum()) for p in module.parameters() if p.grad is not None)
+
+
+def test_gradients_reach_the_student_through_its_own_rollout_and_never_the_teacher():
+    objective = objective_of(random_world(), regression=0.0)
+    with torch.no_grad():
+        for parameter in objective.critic.parameters():
+            parameter.mul_(1.1)  # as it was, critic and teacher would agree
+    objective.at(0, 10)
+    _, terms = objective.loss(clip_for(objective.world, 2, 8), torch.Generator().manual_seed(0))
+    terms["matching"].backward(retain_graph=True)
+    assert gradient(objective.student) > 0 and gradient(objective.critic) == 0
+    objective.trained.zero_grad()
+    terms["critic"].backward()
+    assert gradient(objective.critic) > 0 and gradient(objective.student) == 0
+    assert not any(p.requires_grad for p in objective.teacher.parameters())
+
+
+def test_the_student_moves_in_one_of_so_many_steps_and_the_critic_in_all():
+    objective = objective_of(random_world(), critic_steps=3)
+    moved = []
+    for step in range(6):
+        objective.at(step, 6)
+        objective.trained.zero_grad()
+        loss, _ = objective.loss(clip_for(objective.world, 1, 7), torch.Generator().manual_seed(0))
+        loss.backward()
+        assert gradient(objective.critic) > 0
+        moved.append(gradient(objective.student) > 0)
+    assert moved == [True, False, False, True, False, False]
+
+
+def test_the_training_rollout_makes_the_frames_that_are_served():
+    world = random_world()
+    objective = objective_of(world, steps=1, context=4)
+    clip = clip_for(world, 2, 9)
+    z = world.tokenizer.encode(clip.frames_BFHWC)
+    made = objective.imagine(clip, z, 4, torch.Generator().manual_seed(3))
+    seeds = torch.randint(2**62, (2,), generator=torch.Generator().manual_seed(3)).tolist()
+    rollout = world.rollout(1)
+    with torch.no_grad():
+        state = rollout.start(z[:, :4], clip.actions_BFA[:, :4], clip.known_BFA[:, :4], seeds)
+        served = [rollout.step(state, clip.actions_BFA[:, f, None], clip.known_BFA[:, f, None]) for f in range(4, 9)]
+    assert torch.equal(made[:, 4:], torch.cat(served, dim=1))
+
+
+def test_of_a_long_rollout_only_the_window_keeps_a_graph():
+    world = random_world()
+    objective = objective_of(world, matching=0.0)
+    clip = clip_for(world, 1, 12)
+    calls = []
+    world.dynamics.register_forward_hook(lambda module, args, output: calls.append(output.requires_grad))
+    objective.loss(clip, torch.Generator().manual_seed(0))
+    assert sum(calls) == 4
+
+
+def test_matching_moves_what_was_made_from_the_critic_s_view_to_the_teacher_s():
+    objective = objective_of(random_world())
+    with torch.no_grad():
+        for parameter in objective.critic.parameters():
+            parameter.mul_(1.3)
+    clip = clip_for(objective.world, 2, 7)
+    z = torch.randn(2, 7, 2, 4, 4, requires_grad=True)
+    commands = objective.commands(clip)
+    objective.matching(z, commands, 3, torch.Generator().manual_seed(5)).backward()
+    x_t, t = objective.noised(z.detach(), 3, torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        real, fake = (objective.seen(n, x_t, t, commands) for n in (objective.teacher, objective.critic))
+    assert z.grad[:, :3].abs().max() == 0
+    cosine = torch.nn.functional.cosine_similarity(z.grad[0, 3:].flatten(), (fake - real)[0, 3:].flatten(), dim=0)
+    assert cosine > 0.999
+
+
+def test_a_finished_stage_leaves_a_world_of_as_many_passes():
+    world = random_world()
+    objective_of(world, steps=1).finish([])
+    assert world.config.flow.steps == 1
