@@ -4,8 +4,10 @@ Format: 8 bytes little-endian length of the header; the header, `{name: {dtype, 
 `__metadata__` of strings; then the tensors end to end. https://github.com/huggingface/safetensors, section "Format".
 """
 
+import hashlib
 import json
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +80,11 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: no such file; give a folder that `roadcast train` wrote") from None
     except (OSError, ValueError, KeyError, TypeError, struct.error, RuntimeError) as error:
         raise UserError(f"{path}: not a whole safetensors file ({error}); restore it or train again") from None
+
+
+def sha256_of(tensors: Iterable[Tensor]) -> str:
+    """The SHA-256 of the tensors' numbers in turn, in hexadecimal, wherever they are."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -2,6 +2,7 @@ import torch
 
 from clips import clip_for
 from roadcast.objectives import build_objective
+from roadcast.objectives.diffusion_forcing import clean_frames, commands_of
 from worlds import random_world
 
 
@@ -72,11 +73,13 @@ def test_matching_moves_what_was_made_from_the_critic_s_view_to_the_teacher_s():
             parameter.mul_(1.3)
     clip = clip_for(objective.world, 2, 7)
     z = torch.randn(2, 7, 2, 4, 4, requires_grad=True)
-    commands = objective.commands(clip)
+    commands = commands_of(clip, clip.known_BFA, objective.world.config)
     objective.matching(z, commands, 3, torch.Generator().manual_seed(5)).backward()
     x_t, t = objective.noised(z.detach(), 3, torch.Generator().manual_seed(5))
     with torch.no_grad():
-        real, fake = (objective.seen(n, x_t, t, commands) for n in (objective.teacher, objective.critic))
+        real, fake = (
+            clean_frames(n, x_t, t, commands, objective.world.config) for n in (objective.teacher, objective.critic)
+        )
     assert z.grad[:, :3].abs().max() == 0
     cosine = torch.nn.functional.cosine_similarity(z.grad[0, 3:].flatten(), (fake - real)[0, 3:].flatten(), dim=0)
     assert cosine > 0.999

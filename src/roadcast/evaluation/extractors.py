@@ -1,6 +1,5 @@
 """Networks that turn videos into features, for the distances of sets: which one, with which weights, and how pictures are brought to it."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from roadcast.files import sha256
 from roadcast.flow.world import World
 from roadcast.nn import i3d, inception, squeezenet
 from roadcast.nn.lpips import LPIPS
+from roadcast.safetensors import sha256_of
 
 FITS = ("squash", "squash-antialias", "crop", "crop-antialias")
 """How frames of any shape come to a square: by stretching, or the short side first and then the middle; bilinear, with or without
@@ -113,9 +113,7 @@ def jepa_extractor(world_folder: Path, device: str = "cpu") -> Extractor:
     encoder = World.load(world_folder, device).features
     if encoder is None:
         raise UserError(f"{world_folder}: the world has no encoder of features; train one with recipes/features.toml")
-    digest = hashlib.sha256()
-    for tensor in encoder.state_dict().values():
-        digest.update(tensor.cpu().numpy().tobytes())
+    digest = sha256_of(encoder.state_dict().values())
 
     @torch.inference_mode()
     def features(frames_BFHWC: Tensor) -> np.ndarray:
@@ -123,7 +121,7 @@ def jepa_extractor(world_folder: Path, device: str = "cpu") -> Extractor:
         rows = [encoder(video[None, :whole].to(device)).mean(dim=(1, 2)) for video in frames_BFHWC]
         return torch.cat(rows).cpu().numpy()
 
-    return Extractor("jepa_frechet", f"video-encoder-{encoder.config.width}/{digest.hexdigest()}", features)
+    return Extractor("jepa_frechet", f"video-encoder-{encoder.config.width}/{digest}", features)
 
 
 def lpips_network(weights: Sequence[Path], device: str = "cpu") -> tuple[LPIPS, str]:

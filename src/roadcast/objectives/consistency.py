@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from roadcast.data.clip import Clip
-from roadcast.flow.path import expand, to_x
+from roadcast.flow.path import expand
 from roadcast.flow.timesteps import diffusion_forcing_levels
 from roadcast.flow.world import World
 from roadcast.objectives.base import Terms, register_objective
-from roadcast.objectives.diffusion_forcing import DiffusionForcing
+from roadcast.objectives.diffusion_forcing import DiffusionForcing, clean_frames
 
 
 @register_objective("consistency")
@@ -46,17 +46,14 @@ class Consistency(DiffusionForcing):
     def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
         problem = self.prepare(clip, generator)
         x_t, t, commands = problem.x_BTHWC, problem.t_BT, problem.commands_BTA
+        config = self.world.config
         s = t - 1 / self.options["levels"]
         with torch.no_grad():
-            end = self.seen(self.teacher, x_t, t, commands)
+            end = clean_frames(self.teacher, x_t, t, commands, config)
             x_s = end + expand(s / t, x_t) * (x_t - end)
             if self.average:
                 self.target.load_state_dict(self.average)
-            target = torch.where(expand(s, x_s) > 1e-6, self.seen(self.target, x_s, s, commands), x_s)
-        made = self.seen(self.trained, x_t, t, commands)
+            target = torch.where(expand(s, x_s) > 1e-6, clean_frames(self.target, x_s, s, commands, config), x_s)
+        made = clean_frames(self.trained, x_t, t, commands, config)
         terms = {"consistency": (made - target).square().mean(), "x": (made - problem.z_BTHWC).square().mean().detach()}
         return self.losses.add_to(terms["consistency"], terms, made, problem.z_BTHWC, clip), terms
-
-    def seen(self, network: torch.nn.Module, x_t: Tensor, t: Tensor, commands: Tensor) -> Tensor:
-        """The clean frames that a network sees in `x_t`."""
-        return to_x(network(x_t, t, commands), x_t, t, self.world.config.flow.prediction)

@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from roadcast.config import Config
 from roadcast.data.clip import Clip
 from roadcast.dynamics.conditioning import command_window, pad_history
 from roadcast.flow.path import add_noise, expand, to_x
@@ -48,11 +49,7 @@ class DiffusionForcing(OneCall):
         known = clip.known_BFA
         dropped_B = torch.rand(len(clip), generator=generator) < config.dynamics.action_dropout
         known = known & ~dropped_B.to(known.device)[:, None, None]
-        commands = command_window(
-            *pad_history(clip.actions_BFA, known, config.dynamics.action_window),
-            config.dynamics.action_window,
-            config.tokenizer.time_stride,
-        )
+        commands = commands_of(clip, known, config)
         t = self.levels(*z.shape[:2], generator).to(z)
         x_t = add_noise(z, torch.randn(z.shape, generator=generator).to(z), t)
         return Problem(x_t, t, commands, z, clip)
@@ -67,6 +64,17 @@ class DiffusionForcing(OneCall):
         }
         loss = terms["x"] + self.options["difference"] * terms["difference"]
         return self.losses.add_to(loss, terms, made, z, problem.clip), terms
+
+
+def commands_of(clip: Clip, known_BFA: Tensor, config: Config) -> Tensor:
+    """The windows of commands that the dynamics are told with each latent of a clip, nothing being known before its first frame."""
+    window = config.dynamics.action_window
+    return command_window(*pad_history(clip.actions_BFA, known_BFA, window), window, config.tokenizer.time_stride)
+
+
+def clean_frames(network: nn.Module, x_t: Tensor, t_BT: Tensor, commands_BTA: Tensor, config: Config) -> Tensor:
+    """The clean latents that a network sees in `x_t`."""
+    return to_x(network(x_t, t_BT, commands_BTA), x_t, t_BT, config.flow.prediction)
 
 
 def latents_of(clip: Clip, tokenizer: nn.Module) -> Tensor:

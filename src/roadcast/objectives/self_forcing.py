@@ -9,11 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from roadcast.data.clip import Clip
-from roadcast.dynamics.conditioning import command_window, pad_history
-from roadcast.flow.path import add_noise, expand, to_x
+from roadcast.flow.path import add_noise, expand
 from roadcast.flow.world import World
 from roadcast.objectives.base import Objective, Terms, register_objective
-from roadcast.objectives.diffusion_forcing import latents_of
+from roadcast.objectives.diffusion_forcing import clean_frames, commands_of, latents_of
 
 
 @register_objective("self_forcing")
@@ -70,8 +69,9 @@ class SelfForcing(Objective):
         moves = turn and torch.is_grad_enabled()  # a held-out loss is the same whosever turn it is
         with torch.set_grad_enabled(moves):
             z = self.imagine(clip, z_true, context, generator)
+        commands = commands_of(clip, clip.known_BFA, self.world.config)
         judged = slice(-min(z.shape[1], context + int(self.options["window"])), None)
-        z, z_true, commands = z[:, judged], z_true[:, judged], self.commands(clip)[:, judged]
+        z, z_true, commands = z[:, judged], z_true[:, judged], commands[:, judged]
         terms = {"regression": (z - z_true)[:, context:].square().mean()}
         loss = self.options["regression"] * terms["regression"]
         if self.options["matching"]:
@@ -97,12 +97,6 @@ class SelfForcing(Objective):
                 made.append(next(future))
         return torch.cat(made, dim=1)
 
-    def commands(self, clip: Clip) -> Tensor:
-        window = self.world.config.dynamics.action_window
-        return command_window(
-            *pad_history(clip.actions_BFA, clip.known_BFA, window), window, self.world.config.tokenizer.time_stride
-        )
-
     def noised(self, z: Tensor, context: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The frames at one random level a clip, those of the context at the level that a rollout remembers frames at."""
         t = torch.rand(len(z), 1, generator=generator).expand(-1, z.shape[1]).clone()
@@ -110,15 +104,13 @@ class SelfForcing(Objective):
         t = t.to(z)
         return add_noise(z, torch.randn(z.shape, generator=generator).to(z), t), t
 
-    def seen(self, network: nn.Module, x_t: Tensor, t: Tensor, commands: Tensor) -> Tensor:
-        """The clean frames that a network sees in `x_t`."""
-        return to_x(network(x_t, t, commands), x_t, t, self.world.config.flow.prediction)
-
     def matching(self, z: Tensor, commands: Tensor, context: int, generator: torch.Generator) -> Tensor:
         """`1/2 |z - (z - grad)|^2` with all but the first z held fixed: its gradient is `grad`."""
         with torch.no_grad():
             x_t, t = self.noised(z, context, generator)
-            real, fake = (self.seen(network, x_t, t, commands) for network in (self.teacher, self.critic))
+            real, fake = (
+                clean_frames(network, x_t, t, commands, self.world.config) for network in (self.teacher, self.critic)
+            )
             made = slice(context, None)
             size = (z - real)[:, made].abs().mean(dim=(1, 2, 3, 4), keepdim=True).clamp_min(1e-6)
             target = z[:, made] - (fake - real)[:, made] / size
@@ -129,5 +121,5 @@ class SelfForcing(Objective):
     ) -> Tensor:
         """`w(t) |f(x_t, t) - z|^2` over the frames after the context, `w(t) = 1 - 0.9 t`."""
         x_t, t = self.noised(z, context, generator)
-        error = (self.seen(network, x_t, t, commands) - z).square()
+        error = (clean_frames(network, x_t, t, commands, self.world.config) - z).square()
         return (expand(1 - 0.9 * t, z) * error)[:, context:].mean()

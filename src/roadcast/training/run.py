@@ -1,6 +1,5 @@
 """A run: the stages of a recipe in order, in one folder, each skipped when it is done and resumed when it was cut short."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from roadcast.overlay import first_difference
 from roadcast.parallel.engine import Engine
 from roadcast.parallel.mesh import Mesh, join, leave
 from roadcast.parallel.precision import dtype_for
+from roadcast.safetensors import sha256_of
 from roadcast.training.feed import Feed
 from roadcast.training.hooks import Hooks
 from roadcast.training.memory import longest_clip
@@ -218,10 +218,7 @@ def latents_name(reel: int) -> str:
 
 def latents_of_reel(world: World, reel: Reel, path: Path, report: Report) -> LatentReel:
     """The latent cache of `reel` at `path`, made when it is not there yet."""
-    digest = hashlib.sha256()
-    for tensor in world.tokenizer.state_dict().values():
-        digest.update(tensor.cpu().numpy().tobytes())
-    key = f"{reel.fingerprint}-{digest.hexdigest()}"
+    key = f"{reel.fingerprint}-{sha256_of(world.tokenizer.state_dict().values())}"
     return cache_latents(
         reel,
         world.tokenizer,
