@@ -70,6 +70,7 @@ class DynamicsConfig:
     rope_scaling      none, ntk or yarn: how positions reach `rope_factor` times as far as the window they were trained on
     difference_input  each frame comes with its difference to the frame before
     difference_target the network says what changes against the frame before, rather than the frame
+    step_embedding    the network is told how long a step of the sampler is (objectives shortcut and mean_flow)
     """
 
     width: int = 192
@@ -87,6 +88,7 @@ class DynamicsConfig:
     registers: int = 3
     difference_input: bool = True
     difference_target: bool = False
+    step_embedding: bool = False
     mlp_ratio: float = 2.6667
     actions: tuple[str, ...] = ("steer", "throttle")
     action_window: int = 6
@@ -150,7 +152,7 @@ class StageConfig:
     """
 
     objective: str = ""
-    options: dict[str, float] = field(default_factory=dict)
+    options: dict[str, float | str] = field(default_factory=dict)
     steps: int = 1000
     batch: int = 8
     accumulate: int = 1

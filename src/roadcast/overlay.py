@@ -51,8 +51,9 @@ def _convert(hint: Any, current: Any, value: Any, where: str, name: str) -> Any:
                 _convert(a, None, v, where, f"{name}[{i}]")
                 for i, (a, v) in enumerate(zip(arguments, value, strict=True))
             )
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    allowed = arguments if isinstance(hint, types.UnionType) else (hint,)
+    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) and type(value) is hint:
+    if type(value) in allowed:
         return value
     raise UserError(f"{where}: {name} = {value!r} is not of type {getattr(hint, '__name__', hint)}")

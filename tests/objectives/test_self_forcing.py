@@ -17,15 +17,15 @@ def gradient(module) -> float:
 def test_gradients_reach_the_student_through_its_own_rollout_and_never_the_teacher():
     objective = objective_of(random_world(), regression=0.0)
     with torch.no_grad():
-        for parameter in objective.critic.parameters():
+        for parameter in objective.roles["critic"].parameters():
             parameter.mul_(1.1)  # as it was, critic and teacher would agree
     objective.at(0, 10)
     _, terms = objective.loss(clip_for(objective.world, 2, 8), torch.Generator().manual_seed(0))
     terms["matching"].backward(retain_graph=True)
-    assert gradient(objective.student) > 0 and gradient(objective.critic) == 0
+    assert gradient(objective.student) > 0 and gradient(objective.roles["critic"]) == 0
     objective.trained.zero_grad()
     terms["critic"].backward()
-    assert gradient(objective.critic) > 0 and gradient(objective.student) == 0
+    assert gradient(objective.roles["critic"]) > 0 and gradient(objective.student) == 0
     assert not any(p.requires_grad for p in objective.teacher.parameters())
 
 
@@ -37,7 +37,7 @@ def test_the_student_moves_in_one_of_so_many_steps_and_the_critic_in_all():
         objective.trained.zero_grad()
         loss, _ = objective.loss(clip_for(objective.world, 1, 7), torch.Generator().manual_seed(0))
         loss.backward()
-        assert gradient(objective.critic) > 0
+        assert gradient(objective.roles["critic"]) > 0
         moved.append(gradient(objective.student) > 0)
     assert moved == [True, False, False, True, False, False]
 
@@ -69,7 +69,7 @@ def test_of_a_long_rollout_only_the_window_keeps_a_graph():
 def test_matching_moves_what_was_made_from_the_critic_s_view_to_the_teacher_s():
     objective = objective_of(random_world())
     with torch.no_grad():
-        for parameter in objective.critic.parameters():
+        for parameter in objective.roles["critic"].parameters():
             parameter.mul_(1.3)
     clip = clip_for(objective.world, 2, 7)
     z = torch.randn(2, 7, 2, 4, 4, requires_grad=True)
@@ -78,7 +78,8 @@ def test_matching_moves_what_was_made_from_the_critic_s_view_to_the_teacher_s():
     x_t, t = objective.noised(z.detach(), 3, torch.Generator().manual_seed(5))
     with torch.no_grad():
         real, fake = (
-            clean_frames(n, x_t, t, commands, objective.world.config) for n in (objective.teacher, objective.critic)
+            clean_frames(n, x_t, t, commands, objective.world.config)
+            for n in (objective.teacher, objective.roles["critic"])
         )
     assert z.grad[:, :3].abs().max() == 0
     cosine = torch.nn.functional.cosine_similarity(z.grad[0, 3:].flatten(), (fake - real)[0, 3:].flatten(), dim=0)
@@ -89,3 +90,48 @@ def test_a_finished_stage_leaves_a_world_of_as_many_passes():
     world = random_world()
     objective_of(world, steps=1).finish([])
     assert world.config.flow.steps == 1
+
+
+def test_score_identity_asks_nothing_where_critic_and_teacher_agree_and_never_moves_the_critic():
+    objective = objective_of(random_world(), matching=0.0, identity=1.0, regression=0.0)
+    clip, critic = clip_for(objective.world, 2, 8), objective.roles["critic"]
+    _, terms = objective.loss(clip, torch.Generator().manual_seed(0))
+    assert terms["identity"] == 0
+    with torch.no_grad():
+        for parameter in critic.parameters():
+            parameter.mul_(1.1)
+    _, terms = objective.loss(clip, torch.Generator().manual_seed(0))
+    terms["identity"].backward()
+    assert gradient(objective.student) > 0 and gradient(critic) == 0
+    assert all(p.requires_grad for p in critic.parameters())
+
+
+def test_student_and_discriminator_learn_from_each_other_and_neither_moves_the_other():
+    objective = objective_of(random_world(), matching=0.0, adversarial=0.1, regression=0.0)
+    discriminator = objective.roles["discriminator"]
+    _, terms = objective.loss(clip_for(objective.world, 2, 8), torch.Generator().manual_seed(0))
+    terms["adversarial"].backward(retain_graph=True)
+    assert gradient(objective.student) > 0 and gradient(discriminator) == 0
+    objective.trained.zero_grad()
+    terms["discriminator"].backward()
+    assert gradient(discriminator) > 0 and gradient(objective.student) == 0
+
+
+def test_the_critic_learns_alone_at_first():
+    objective = objective_of(random_world(), critic_first=2, critic_steps=3)
+    turns = []
+    for step in range(8):
+        objective.at(step, 8)
+        turns.append(objective.moves)
+    assert turns == [False, False, True, False, False, True, False, False]
+
+
+def test_the_teacher_is_the_world_that_the_run_began_with(tmp_path):
+    many, few = random_world(seed=1), random_world(seed=2)
+    many.save(tmp_path)
+    few.config.start = str(tmp_path)
+    objective = objective_of(few)
+    for role in (objective.teacher, objective.roles["critic"]):
+        for ours, theirs in zip(role.parameters(), many.dynamics.parameters(), strict=True):
+            assert torch.equal(ours, theirs)
+    assert objective.student is few.dynamics

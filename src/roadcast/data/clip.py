@@ -24,6 +24,7 @@ class Clip:
     views_BFVHWC   uint8 RGB pixels of every camera, or None where there is one; `frames_BFHWC` is then a view of it
     pose_BF7       float32, the ego pose (x y z in m, quaternion w x y z) of each frame in the frame of the clip's first,
                    NaN where unknown; None when no reel knows any
+    drifted_BTHWC  float32 latents of the same frames as a world imagined them, or None where it did not (training/rollouts.py)
     """
 
     frames_BFHWC: Tensor | None
@@ -37,6 +38,7 @@ class Clip:
     key_B: Tensor | None = None
     views_BFVHWC: Tensor | None = None
     pose_BF7: Tensor | None = None
+    drifted_BTHWC: Tensor | None = None
 
     def __len__(self) -> int:
         return self.actions_BFA.shape[0]

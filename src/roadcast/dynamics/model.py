@@ -91,7 +91,12 @@ class Dynamics(nn.Module):
         self.time_layers = [i for i, block in enumerate(self.blocks) if block.over_time]
         self.final_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
         self.outlet = nn.Linear(width, latent_channels)
-        for last in (self.shared_modulation[1], self.final_modulation[1], self.outlet):
+        last_layers = [self.shared_modulation[1], self.final_modulation[1], self.outlet]
+        self.embed_step = None
+        if config.step_embedding:
+            self.embed_step = nn.Sequential(nn.Linear(128, width), nn.SiLU(), nn.Linear(width, width))
+            last_layers.append(self.embed_step[2])
+        for last in last_layers:
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
         if config.attention_chunk:
@@ -127,6 +132,7 @@ class Dynamics(nn.Module):
         commands_BTA: Tensor,
         history: History | None = None,
         finished: int = 0,
+        d_BT: Tensor | None = None,
     ) -> Tensor:
         """The network's prediction (clean latents or velocity: flow/path.py says which) for new frames after `history`.
 
@@ -134,13 +140,14 @@ class Dynamics(nn.Module):
         commands_BTA  windows of commands from `command_window`
         history       the frames before these, or None when these are the first
         finished      that many of the first frames are done: the history takes them in, and nothing is predicted for them
+        d_BT          how far down from `t_BT` each frame is about to step, in [0, 1], where `config.step_embedding`; None: no way, d = 0
         returns       [B, T - finished, H, W, C]; frame t depends on frames and commands up to t alone
 
         So one pass both takes in the frame made last and makes the next. Finished frames leave after the last time layer, whose
         keys are all that later frames ask of them.
         """
         before_BTHWC, before_t_BT = self.frames_before(x_BTHWC, t_BT, history)
-        x_BTPD, condition_BTD = self.embed(x_BTHWC, before_BTHWC, t_BT, commands_BTA)
+        x_BTPD, condition_BTD = self.embed(x_BTHWC, before_BTHWC, t_BT, commands_BTA, d_BT)
         cache = None if history is None else history.cache
         shared = self.share(x_BTPD, self.modulation_of(condition_BTD), x_BTHWC.shape[2:4], cache, finished)
         x_BTPD = self.run(x_BTPD, shared, range(len(self.blocks)))
@@ -159,7 +166,14 @@ class Dynamics(nn.Module):
             first, first_t = history.newest_BHWC[:, None], history.newest_t_B[:, None]
         return torch.cat([first, x_BTHWC[:, :-1]], dim=1), torch.cat([first_t, t_BT[:, :-1]], dim=1)
 
-    def embed(self, x_BTHWC: Tensor, before_BTHWC: Tensor, t_BT: Tensor, commands_BTA: Tensor) -> tuple[Tensor, Tensor]:
+    def embed(
+        self,
+        x_BTHWC: Tensor,
+        before_BTHWC: Tensor,
+        t_BT: Tensor,
+        commands_BTA: Tensor,
+        d_BT: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """The tokens [B, T, P, D] that go into the blocks, and the condition [B, T, D] that sets their norms."""
         dtype = self.inlet.weight.dtype
         features = [x_BTHWC, x_BTHWC - before_BTHWC] if self.config.difference_input else [x_BTHWC]
@@ -170,7 +184,13 @@ class Dynamics(nn.Module):
             self.registers.to(cells.dtype).expand(*x_BTHWC.shape[:2], -1, -1),
             self.action_token(action_BTD)[:, :, None],
         ]
-        return torch.cat(tokens, dim=2), self.embed_noise(fourier_features(t_BT, 128).to(dtype)) + action_BTD
+        condition_BTD = self.embed_noise(fourier_features(t_BT, 128).to(dtype)) + action_BTD
+        if self.embed_step is not None:
+            d_BT = torch.zeros_like(t_BT) if d_BT is None else d_BT
+            condition_BTD = condition_BTD + self.embed_step(fourier_features(d_BT, 128).to(dtype))
+        else:
+            assert d_BT is None, "a step length, and dynamics without step_embedding"
+        return torch.cat(tokens, dim=2), condition_BTD
 
     def modulation_of(self, condition_BTD: Tensor) -> Tensor:
         """What sets the norms of all blocks, [B, T, 6, D]."""

@@ -94,17 +94,21 @@ class Sampler(nn.Module):
     def clean(self, number: int, x_t: Tensor, past: Past, draft: Draft) -> Tensor:
         """One network pass, number 0 the first: the clean frames it sees in `x_t`, which is at that pass's level."""
         commands, finished = draft.commands_BTA, past.finished_BTHWC
-        t_BT = x_t.new_full(x_t.shape[:2], self.levels[number])
+        t_BT, d_BT = x_t.new_full(x_t.shape[:2], self.levels[number]), None
+        if self.dynamics.config.step_embedding:
+            d_BT = x_t.new_full(x_t.shape[:2], self.levels[number] - self.levels[number + 1])
         if number == 0:
+            rest_BT = finished.new_zeros(finished.shape[:2])  # a finished frame steps nowhere
             output = self.dynamics(
                 torch.cat([finished, x_t], dim=1),
-                torch.cat([finished.new_full(finished.shape[:2], self.context_noise), t_BT], dim=1),
+                torch.cat([rest_BT + self.context_noise, t_BT], dim=1),
                 torch.cat([past.commands_BTA, commands], dim=1),
                 past.history,
                 finished.shape[1],
+                None if d_BT is None else torch.cat([rest_BT, d_BT], dim=1),
             )
         else:
-            output = self.dynamics(x_t, t_BT, commands, past.history)
+            output = self.dynamics(x_t, t_BT, commands, past.history, d_BT=d_BT)
         return to_x(output, x_t, t_BT, self.prediction)
 
     def finish(self, z_BTHWC: Tensor, noise_BTHWC: Tensor) -> Tensor:

@@ -30,6 +30,16 @@ def teacher_forcing_levels(batch: int, frames: int, generator: torch.Generator) 
     return t
 
 
+def drop_context(t_BT: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """The levels `t_BT` [batch, frames], with a share of the frames before the last at level 1: nothing is known of them.
+
+    Context drop-out: each frame is dropped by itself, so that the next one cannot lean on any single frame of its past.
+    """
+    dropped = torch.rand(t_BT.shape, generator=generator) < share
+    dropped[:, -1] = False
+    return t_BT.masked_fill(dropped, 1.0)
+
+
 def sampling_levels(steps: int) -> list[float]:
     """`steps + 1` levels from 1 (noise) to 0 (clean), evenly spaced.
 

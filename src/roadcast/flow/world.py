@@ -80,10 +80,14 @@ class World(nn.Module):
         return torch.cat([self.tokenizer.decode(z, stream) for z in made], dim=1)
 
     def take_over(self, other: "World") -> None:
-        """Give the networks that both have the weights of the other's; `UserError` where shapes differ."""
+        """Give the networks that both have the weights of the other's; `UserError` where shapes differ.
+
+        An embedding of step lengths that the other lacks stays as it is: new, it adds nothing, and the function is the same.
+        """
         for name, part in other.named_children():
             if (own := getattr(self, name)) is not None:
-                load_weights(own, part.state_dict(), Path(f"the {name} of the world to start from"))
+                steps = {key: value for key, value in own.state_dict().items() if key.startswith("embed_step.")}
+                load_weights(own, steps | part.state_dict(), Path(f"the {name} of the world to start from"))
 
     def save(self, folder: Path) -> None:
         """Write config.json and weights.safetensors into `folder`."""

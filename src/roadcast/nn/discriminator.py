@@ -1,4 +1,4 @@
-"""A judge of pictures, patch by patch, and what it and the generator of pictures learn from each other."""
+"""Judges of pictures, patch by patch, and of noised latents, and what they and the generator learn from each other."""
 
 from itertools import pairwise
 
@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+
+from roadcast.nn.modulation import fourier_features
 
 
 class PatchDiscriminator(nn.Module):
@@ -29,6 +31,28 @@ class PatchDiscriminator(nn.Module):
             x = F.leaky_relu(conv(x), 0.2)
         x = self.out(x).squeeze(1)
         return x.reshape(*images.shape[:-3], *x.shape[-2:])
+
+
+class NoisedDiscriminator(nn.Module):
+    """Latents [B, T, H, W, C] at noise levels `t` [B, T] to a score for every cell [B, T, H, W]: true above, made below zero.
+
+    3x3x3 convolutions over time and space, the level added to every frame before the first. What is judged is noised, so that both
+    kinds overlap and the slope never vanishes (Wang et al. 2023, "Diffusion-GAN", section 3).
+    """
+
+    def __init__(self, channels: int, width: int = 96, depth: int = 3):
+        super().__init__()
+        self.inlet = nn.Linear(channels, width)
+        self.embed_noise = nn.Linear(128, width)
+        self.convs = nn.ModuleList(nn.Conv3d(width, width, 3, padding=1) for _ in range(depth))
+        self.out = nn.Linear(width, 1)
+
+    def forward(self, x_BTHWC: Tensor, t_BT: Tensor) -> Tensor:
+        level = self.embed_noise(fourier_features(t_BT, 128).to(self.inlet.weight.dtype))
+        x = rearrange(self.inlet(x_BTHWC) + level[:, :, None, None], "b t h w c -> b c t h w")
+        for conv in self.convs:
+            x = F.leaky_relu(conv(x), 0.2)
+        return self.out(rearrange(x, "b c t h w -> b t h w c")).squeeze(-1)
 
 
 def discriminator_hinge(true: Tensor, made: Tensor) -> Tensor:

@@ -15,12 +15,14 @@ from roadcast.objectives.losses import Losses
 from roadcast.plugins import look_up
 
 Terms = dict[str, Tensor]
+Options = Mapping[str, float | str]
 
 
 class Objective:
     """A loss over clips for one part of a world.
 
-    `options` are the numbers a recipe may set, with their defaults. `reads` says whether clips come as frames or latents, `makes`
+    `defaults` are the numbers a recipe may set as options, and `choices` the words, the first of each the default; `options` and
+    `words` are those in force. `reads` says whether clips come as frames or latents, `makes`
     what comes out, "frames", "latents" or nothing that one could look at. `losses` are the stage's further terms, for `loss` to add
     to its own.
     """
@@ -29,21 +31,44 @@ class Objective:
     reads: ClassVar[str]
     makes: ClassVar[str] = ""
     defaults: ClassVar[dict[str, float]] = {}
+    choices: ClassVar[dict[str, tuple[str, ...]]] = {}
 
-    def __init__(self, world: World, options: dict[str, float], losses: dict[str, float]):
-        unknown = options.keys() - self.defaults.keys()
-        if unknown:
-            raise UserError(
-                f"objective {self.name!r} has no option {min(unknown)!r}; it has {', '.join(self.defaults)}"
-            )
+    def __init__(self, world: World, options: Options, losses: dict[str, float]):
         self.world = world
-        self.options = self.defaults | options
+        self.options, self.words = self.settings(options)
         self.losses = Losses(losses, self.makes)
+
+    @classmethod
+    def settings(cls, options: Options) -> tuple[dict[str, float], dict[str, str]]:
+        """Numbers and words, as given or by default; `UserError` names the first option that is unknown or cannot be."""
+        numbers, words = dict(cls.defaults), {name: allowed[0] for name, allowed in cls.choices.items()}
+        for name, value in sorted(options.items()):
+            if name in words and value in cls.choices[name]:
+                words[name] = str(value)
+            elif name in words:
+                raise UserError(
+                    f"option {name} = {value!r} of objective {cls.name!r}; use one of {', '.join(cls.choices[name])}"
+                )
+            elif name not in numbers:
+                raise UserError(
+                    f"objective {cls.name!r} has no option {name!r}; it has {', '.join([*numbers, *words]) or 'none'}"
+                )
+            elif isinstance(value, str):
+                raise UserError(f"option {name} = {value!r} of objective {cls.name!r} is no number")
+            else:
+                numbers[name] = value
+        return numbers, words
 
     @property
     def rests(self) -> bool:
         """Whether some of the parameters get no gradient in some steps."""
         return False
+
+    @property
+    def stored(self) -> int:
+        """How many frames the world imagines on from true ones, again and again, before the stage begins, for clips to come with
+        (`Clip.drifted_BTHWC`); 0: it does not."""
+        return 0
 
     @property
     def trained(self) -> nn.Module:
@@ -59,6 +84,16 @@ class Objective:
 
     def follow(self, average: Mapping[str, Tensor]) -> None:
         """Told before the first loss: the moving average of `trained`, by the names of its state dict. It moves with every step."""
+
+    def judged(self, values: Mapping[str, float]) -> None:
+        """Told after each evaluation: the terms on held-out clips, names prefixed by `val_`; none where there are no such clips."""
+
+    def state(self) -> dict[str, float]:
+        """What the steps to come depend on besides tensors and the step, as JSON; it is saved with every state."""
+        return {}
+
+    def load_state(self, state: Mapping[str, float]) -> None:
+        """Go on from a `state`, or from nothing ({})."""
 
     def finish(self, clips: Iterable[Clip]) -> None:
         """What is left to do once the weights are final, given some training clips."""
@@ -113,7 +148,7 @@ def register_objective(name: str) -> Callable[[type[Kind]], type[Kind]]:
 
 
 def build_objective(
-    name: str, world: World, options: dict[str, float], losses: Mapping[str, float] = MappingProxyType({})
+    name: str, world: World, options: Options, losses: Mapping[str, float] = MappingProxyType({})
 ) -> Objective:
     """The objective registered under `name`, here or by a plug-in, with further `losses` and their weights.
 

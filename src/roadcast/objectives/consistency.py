@@ -26,7 +26,9 @@ class Consistency(DiffusionForcing):
     of the student. At s = 0 the target is x_s itself.
     """
 
-    defaults: ClassVar[dict[str, float]] = {"levels": 16, "clean_share": 0.5, "clean_level": 0.1}
+    defaults: ClassVar[dict[str, float]] = {
+        "levels": 16, "clean_share": 0.5, "clean_level": 0.1, "context_dropout": 0.0,
+    }  # fmt: skip
 
     def __init__(self, world: World, options: dict[str, float], losses: dict[str, float]):
         super().__init__(world, options, losses)

@@ -9,7 +9,7 @@ from roadcast.config import Config
 from roadcast.data.clip import Clip
 from roadcast.dynamics.conditioning import command_window, pad_history
 from roadcast.flow.path import add_noise, expand, to_x
-from roadcast.flow.timesteps import diffusion_forcing_levels
+from roadcast.flow.timesteps import diffusion_forcing_levels, drop_context
 from roadcast.objectives.base import OneCall, Problem, Terms, register_objective
 
 
@@ -19,7 +19,8 @@ class DiffusionForcing(OneCall):
 
     Chen et al. 2024 (Diffusion Forcing, eq. 3.1 and algorithm 1); the ramp weight and the loss in x-space: Hafner et
     al. 2025 (Dreamer 4, section 3.2), who take ramp = 0.9. A smaller ramp learns more from frames that are nearly noise,
-    which is where a sampler of few steps begins.
+    which is where a sampler of few steps begins. A share `context_dropout` of the frames before a clip's last is at level 1, whatever
+    `levels` has for them.
     """
 
     reads = makes = "latents"
@@ -28,6 +29,7 @@ class DiffusionForcing(OneCall):
         "clean_share": 0.5,
         "clean_level": 0.1,
         "ramp": 0.9,
+        "context_dropout": 0.0,
     }
 
     @property
@@ -50,7 +52,10 @@ class DiffusionForcing(OneCall):
         dropped_B = torch.rand(len(clip), generator=generator) < config.dynamics.action_dropout
         known = known & ~dropped_B.to(known.device)[:, None, None]
         commands = commands_of(clip, known, config)
-        t = self.levels(*z.shape[:2], generator).to(z)
+        t = self.levels(*z.shape[:2], generator)
+        if self.options["context_dropout"]:
+            t = drop_context(t, self.options["context_dropout"], generator)
+        t = t.to(z)
         x_t = add_noise(z, torch.randn(z.shape, generator=generator).to(z), t)
         return Problem(x_t, t, commands, z, clip)
 

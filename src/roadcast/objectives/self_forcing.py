@@ -1,7 +1,9 @@
 """Train the dynamics on what they themselves make: the rollout that a driver will see, with gradients."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from roadcast.data.clip import Clip
 from roadcast.flow.path import add_noise, expand
 from roadcast.flow.world import World
+from roadcast.nn.discriminator import NoisedDiscriminator, discriminator_hinge, generator_hinge
 from roadcast.objectives.base import Objective, Terms, register_objective
 from roadcast.objectives.diffusion_forcing import clean_frames, commands_of, latents_of
 
@@ -24,11 +27,19 @@ class SelfForcing(Objective):
 
         grad = (f_critic(x_t, t) - f_teacher(x_t, t)) / mean |z - f_teacher(x_t, t)|          DMD, eq. 7 and 8
 
-    x_t being z at a random level and f the clean frames that a network sees in it: the teacher is the world that the stage began
-    with, frozen, and knows what real continuations look like; the critic learns, by the flow-matching loss on z, what the student's
-    look like. Of a long rollout the last `window` frames have gradients and are judged, with the `context` frames before them, so
-    that memory does not grow with its length. The student moves in one of `critic_steps` steps, the critic in all. `regression` ties
-    z to the true continuation, which driving recordings have: `|z - z_true|^2`; much of it makes a still, soft picture (LOG.md).
+    x_t being z at a random level and f the clean frames that a network sees in it: the teacher is the many-pass world that the run
+    began with (config `start`; without one, that the stage began with), frozen, and knows what real continuations look like; the critic
+    begins as the teacher and learns, by the flow-matching loss on z, what the student's look like. Of a long rollout the last `window`
+    frames have gradients and are judged, with the `context` frames before them, so that memory does not grow with its length. The
+    student moves in one of `critic_steps` steps, the critic in all, alone in the first `critic_first`.
+
+    What moves the student, by weight:
+    matching     of distributions, as above
+    identity     score identity distillation instead (Zhou et al. 2024, SiD, eq. 23 with alpha = 1): with y = f_teacher(x_t, t) and
+                 c = f_critic(x_t, t), `(y - c) (c - z) / mean |z - y|`, the gradient through both networks
+    adversarial  a discriminator of noised latents that learns to tell z from the true continuation, for one pass a frame
+                 (after Yin et al. 2024, DMD2, section 4.3)
+    regression   `|z - z_true|^2` to the true continuation, which driving recordings have; much of it makes a still, soft picture (LOG.md)
     """
 
     reads = makes = "latents"
@@ -37,49 +48,65 @@ class SelfForcing(Objective):
         "window": 8,
         "steps": 4,
         "matching": 1.0,
+        "identity": 0.0,
+        "adversarial": 0.0,
         "regression": 0.02,
         "critic_steps": 2,
+        "critic_first": 0,
     }
 
     def __init__(self, world: World, options: dict[str, float], losses: dict[str, float]):
         super().__init__(world, options, losses)
         self.step = 0
         self.student = world.dynamics
-        if self.options["matching"]:
-            self.teacher = copy.deepcopy(self.student).requires_grad_(False).eval()
-            self.critic = copy.deepcopy(self.student)
+        self.roles = nn.ModuleDict({"dynamics": self.student})
+        if self.options["matching"] or self.options["identity"]:
+            start = world.config.start
+            began = World.load(Path(start), str(world.device)).dynamics if start else copy.deepcopy(self.student)
+            self.teacher = began.requires_grad_(False).eval()
+            self.roles["critic"] = copy.deepcopy(began).requires_grad_(True)
+        if self.options["adversarial"]:
+            self.roles["discriminator"] = NoisedDiscriminator(self.student.channels).to(world.device)
         self.rollout = world.rollout(int(self.options["steps"]))
 
     @property
     def rests(self) -> bool:
-        return bool(self.options["matching"])
+        return len(self.roles) > 1
 
     @property
     def trained(self) -> nn.Module:
-        if not self.options["matching"]:
-            return self.student
-        return nn.ModuleDict({"dynamics": self.student, "critic": self.critic})
+        return self.roles if len(self.roles) > 1 else self.student
 
     def at(self, step: int, steps: int) -> None:
         self.step = step
 
+    @property
+    def moves(self) -> bool:
+        """Whether it is the student's turn; a held-out loss is the same whosever turn it is."""
+        first, every = int(self.options["critic_first"]), int(self.options["critic_steps"])
+        turn = self.step >= first and (self.step - first) % every == 0
+        return torch.is_grad_enabled() and (turn or len(self.roles) == 1)
+
     def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
         z_true, context = latents_of(clip, self.world.tokenizer), int(self.options["context"])
-        turn = self.step % int(self.options["critic_steps"]) == 0 or not self.options["matching"]
-        moves = turn and torch.is_grad_enabled()  # a held-out loss is the same whosever turn it is
-        with torch.set_grad_enabled(moves):
+        with torch.set_grad_enabled(self.moves):
             z = self.imagine(clip, z_true, context, generator)
         commands = commands_of(clip, clip.known_BFA, self.world.config)
         judged = slice(-min(z.shape[1], context + int(self.options["window"])), None)
         z, z_true, commands = z[:, judged], z_true[:, judged], commands[:, judged]
         terms = {"regression": (z - z_true)[:, context:].square().mean()}
         loss = self.options["regression"] * terms["regression"]
-        if self.options["matching"]:
-            if moves:
-                terms["matching"] = self.matching(z, commands, context, generator)
-                loss = loss + self.options["matching"] * terms["matching"]
-            terms["critic"] = self.denoising(self.critic, z.detach(), commands, context, generator)
+        if self.moves:
+            for name in ("matching", "identity", "adversarial"):
+                if weight := self.options[name]:
+                    terms[name] = getattr(self, name)(z, commands, context, generator)
+                    loss = loss + weight * terms[name]
+        if "critic" in self.roles:
+            terms["critic"] = self.denoising(self.roles["critic"], z.detach(), commands, context, generator)
             loss = loss + terms["critic"]
+        if "discriminator" in self.roles:
+            terms["discriminator"] = self.telling(z.detach(), z_true, context, generator)
+            loss = loss + terms["discriminator"]
         return self.losses.add_to(loss, terms, z, z_true, clip), terms
 
     def finish(self, clips: Iterable[Clip]) -> None:
@@ -107,14 +134,36 @@ class SelfForcing(Objective):
     def matching(self, z: Tensor, commands: Tensor, context: int, generator: torch.Generator) -> Tensor:
         """`1/2 |z - (z - grad)|^2` with all but the first z held fixed: its gradient is `grad`."""
         with torch.no_grad():
-            x_t, t = self.noised(z, context, generator)
-            real, fake = (
-                clean_frames(network, x_t, t, commands, self.world.config) for network in (self.teacher, self.critic)
-            )
-            made = slice(context, None)
-            size = (z - real)[:, made].abs().mean(dim=(1, 2, 3, 4), keepdim=True).clamp_min(1e-6)
-            target = z[:, made] - (fake - real)[:, made] / size
-        return 0.5 * F.mse_loss(z[:, made], target)
+            real, fake = self.views(z, commands, context, generator)
+            target = z[:, context:] - (fake - real) / size(z[:, context:] - real)
+        return 0.5 * F.mse_loss(z[:, context:], target)
+
+    def identity(self, z: Tensor, commands: Tensor, context: int, generator: torch.Generator) -> Tensor:
+        """`mean (y - c) (c - z) / mean |z - y|`, y and c being what teacher and critic see in z at a random level."""
+        with constant(self.roles["critic"]):
+            real, fake = self.views(z, commands, context, generator)
+        z = z[:, context:]
+        return ((real - fake) * (fake - z) / size(z - real).detach()).mean()
+
+    def adversarial(self, z: Tensor, commands: Tensor, context: int, generator: torch.Generator) -> Tensor:
+        """The student's half of the hinge loss, the discriminator's weights being constants."""
+        x_t, t = self.noised(z, context, generator)
+        with constant(self.roles["discriminator"]):
+            return generator_hinge(self.roles["discriminator"](x_t, t)[:, context:])
+
+    def telling(self, z: Tensor, z_true: Tensor, context: int, generator: torch.Generator) -> Tensor:
+        """The discriminator's half: true and made frames, at levels of their own."""
+        scores = [self.roles["discriminator"](*self.noised(x, context, generator))[:, context:] for x in (z_true, z)]
+        return discriminator_hinge(*scores)
+
+    def views(self, z: Tensor, commands: Tensor, context: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The clean frames that teacher and critic see in z at a random level, after the context."""
+        x_t, t = self.noised(z, context, generator)
+        real, fake = (
+            clean_frames(network, x_t, t, commands, self.world.config)[:, context:]
+            for network in (self.teacher, self.roles["critic"])
+        )
+        return real, fake
 
     def denoising(
         self, network: nn.Module, z: Tensor, commands: Tensor, context: int, generator: torch.Generator
@@ -123,3 +172,18 @@ class SelfForcing(Objective):
         x_t, t = self.noised(z, context, generator)
         error = (clean_frames(network, x_t, t, commands, self.world.config) - z).square()
         return (expand(1 - 0.9 * t, z) * error)[:, context:].mean()
+
+
+def size(x: Tensor) -> Tensor:
+    """`mean |x|` of each clip."""
+    return x.abs().mean(dim=(1, 2, 3, 4), keepdim=True).clamp_min(1e-6)
+
+
+@contextmanager
+def constant(network: nn.Module) -> Iterator[None]:
+    """Gradients go through the network, and not into its weights."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)

@@ -14,7 +14,7 @@ from roadcast.objectives.diffusion_forcing import DiffusionForcing
 class TeacherForcing(DiffusionForcing):
     """The loss of diffusion forcing on the last frame alone, all frames before it clean (Williams & Zipser 1989)."""
 
-    defaults: ClassVar[dict[str, float]] = {"difference": 0.2, "ramp": 0.9}
+    defaults: ClassVar[dict[str, float]] = {"difference": 0.2, "ramp": 0.9, "context_dropout": 0.0}
 
     def levels(self, batch: int, frames: int, generator: torch.Generator) -> Tensor:
         return teacher_forcing_levels(batch, frames, generator)

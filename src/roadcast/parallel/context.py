@@ -49,11 +49,12 @@ class Frames:
         return x_BT.unflatten(1, (self.ranks, -1))[:, self.rank]
 
     def start(
-        self, dynamics: Dynamics, x_BTHWC: Tensor, t_BT: Tensor, commands_BTA: Tensor
+        self, dynamics: Dynamics, x_BTHWC: Tensor, t_BT: Tensor, commands_BTA: Tensor, d_BT: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What goes into the blocks, of the rank's frames: tokens [B, T, P, D], what sets norms [B, T, 6, D], condition [B, T, D]."""
         before_BTHWC, _ = dynamics.frames_before(x_BTHWC, t_BT, None)
-        x_BTPD, condition_BTD = dynamics.embed(*map(self.own, (x_BTHWC, before_BTHWC, t_BT, commands_BTA)))
+        asked = [self.own(x_BT) for x_BT in (x_BTHWC, before_BTHWC, t_BT, commands_BTA, d_BT) if x_BT is not None]
+        x_BTPD, condition_BTD = dynamics.embed(*asked)
         return x_BTPD, dynamics.modulation_of(condition_BTD), condition_BTD
 
     def share(self, dynamics: Dynamics, x_BTPD: Tensor, modulation_BT6D: Tensor, grid: Sequence[int]) -> Pass:
@@ -110,11 +111,16 @@ def spread(dynamics: Dynamics, frames: Frames) -> None:
     run = dynamics.forward
 
     def forward(
-        x_BTHWC: Tensor, t_BT: Tensor, commands_BTA: Tensor, history: History | None = None, finished: int = 0
+        x_BTHWC: Tensor,
+        t_BT: Tensor,
+        commands_BTA: Tensor,
+        history: History | None = None,
+        finished: int = 0,
+        d_BT: Tensor | None = None,
     ) -> Tensor:
         if history is not None:
-            return run(x_BTHWC, t_BT, commands_BTA, history, finished)
-        x_BTPD, modulation_BT6D, condition_BTD = frames.start(dynamics, x_BTHWC, t_BT, commands_BTA)
+            return run(x_BTHWC, t_BT, commands_BTA, history, finished, d_BT)
+        x_BTPD, modulation_BT6D, condition_BTD = frames.start(dynamics, x_BTHWC, t_BT, commands_BTA, d_BT)
         shared = frames.share(dynamics, x_BTPD, modulation_BT6D, x_BTHWC.shape[2:4])
         x_BTPD = dynamics.run(x_BTPD, shared, range(len(dynamics.blocks)))
         return frames.finish(dynamics, x_BTHWC, t_BT, x_BTPD, condition_BTD)

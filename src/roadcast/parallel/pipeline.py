@@ -23,7 +23,7 @@ from roadcast.parallel.precision import autocast
 from roadcast.parallel.reduce import average_gradients, gradient_norm, whole_tensors
 from roadcast.parallel.shard import shard
 
-WAY_IN = ("inlet", "registers", "embed_action", "action_token", "embed_noise", "shared_modulation")
+WAY_IN = ("inlet", "registers", "embed_action", "action_token", "embed_noise", "embed_step", "shared_modulation")
 WAY_OUT = ("final_modulation", "outlet")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from roadcast.config import GuardConfig, StageConfig
+from roadcast.objectives.base import Objective
 from roadcast.training.guard import EarlyStopping, Guard
 
 
@@ -63,8 +64,9 @@ class Averages:
 class Course:
     """The place, and those who judge from what came before it."""
 
-    def __init__(self, stage: StageConfig, guard: GuardConfig, device: str, dtype: torch.dtype):
+    def __init__(self, objective: Objective, stage: StageConfig, guard: GuardConfig, device: str, dtype: torch.dtype):
         self.place = Place()
+        self.objective = objective
         self.guard = Guard(guard)
         self.stopping = EarlyStopping(stage.patience)
         self.scaler = LossScaler(device, enabled=dtype == torch.float16)
@@ -78,6 +80,7 @@ class Course:
             "stopping": self.stopping.state(),
             "scaler": self.scaler.state_dict(),
             "averages": self.averages.rows,
+            "objective": self.objective.state(),
         }
 
     def counts(self) -> dict[str, float]:
@@ -105,3 +108,4 @@ class Course:
         if facts.get("scaler"):
             self.scaler.load_state_dict(facts["scaler"])
         self.averages.rows = {name: list(row) for name, row in facts.get("averages", {}).items()}
+        self.objective.load_state(facts.get("objective", {}))

@@ -65,7 +65,8 @@ def fit(
     model = engine.model.train()
     optimizers, ema = build_optimizers(model, stage, compute.offload), EMA(model, stage.ema)
     objective.follow(ema.average)
-    state, course = TrainingState(model, optimizers, ema), Course(stage, config.guard, mesh.device.type, dtype)
+    state = TrainingState(model, optimizers, ema)
+    course = Course(objective, stage, config.guard, mesh.device.type, dtype)
     checkpoints = Checkpoints(
         folder / "state", keep=stage.keep, keep_best=stage.keep_best,
         report=lambda text: log.event(course.place.step, "checkpoint", text),
@@ -128,7 +129,7 @@ def fit(
 
             score, last = None, done == stage.steps
             if done % stage.evaluate_every == 0 or last:
-                score = evaluate(engine, ema, validate, mesh, done, log, look.hooks, show)
+                score = evaluate(objective, engine, ema, validate, mesh, done, log, look.hooks, show)
             if score is not None and course.stopping.judge(done, score):
                 log.event(
                     done, "early stop", f"no better held-out loss since step {course.stopping.best}: the stage ends"
@@ -213,16 +214,17 @@ def tell(log: Log, mesh: Mesh, step: int, verdict: Verdict, taken: Taken) -> Non
 
 
 def evaluate(
-    engine: Engine, ema: EMA, validate: Validate, mesh: Mesh, step: int, log: Log, hooks: Hooks,
+    objective: Objective, engine: Engine, ema: EMA, validate: Validate, mesh: Mesh, step: int, log: Log, hooks: Hooks,
     show: Callable[[int, Weights], None],
 ) -> float | None:  # fmt: skip
-    """Log what the averaged weights do on held-out clips; their loss there, where there are any."""
+    """Log what the averaged weights do on held-out clips, and tell the objective; their loss there, where there are any."""
     engine.model.eval()
     with ema.swapped_into(engine.model):
         values = validate(engine)
     engine.model.train()
     if values:
         log.log(step, values)
+    objective.judged(values)
     hooks.evaluated(step, values)
     weights = engine.whole(ema.average)
     if weights is not None:

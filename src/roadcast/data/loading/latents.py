@@ -1,7 +1,7 @@
 """A cache of the reel's frames as latents, so that the dynamics never waits for a tokenizer."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -92,22 +92,35 @@ def cache_latents(
 
     key     names the reel and the tokenizer's weights; a cache made under another key is made anew
     """
-    if (path / "latents.json").exists() and (cached := LatentReel(path)).info["key"] == key:
-        return cached
-    with replacing(path) as beside:
-        beside.mkdir()
-        out = None
+
+    def encoded() -> Iterator[tuple[int, Tensor]]:
         for video in reel.videos:
             stream = new_stream()
             for first in range(video.first, video.first + video.frames, BLOCK):
                 last = min(first + BLOCK, video.first + video.frames)
                 frames = np.stack([reel.read(f) for f in range(first, last)])
-                z = tokenizer.encode(torch.from_numpy(frames)[None].to(device), stream)[0].half().cpu().numpy()
-                if out is None:
-                    shape = (reel.frames, *z.shape[1:])
-                    out = np.lib.format.open_memmap(beside / "latents.npy", "w+", np.float16, shape)
-                out[first:last] = z
+                yield first, tokenizer.encode(torch.from_numpy(frames)[None].to(device), stream)[0]
                 progress(last, reel.frames)
+
+    return keep_latents(path, key, reel.frames, encoded)
+
+
+def keep_latents(path: Path, key: str, frames: int, make: Callable[[], Iterator[tuple[int, Tensor]]]) -> LatentReel:
+    """The cache in `path` that was made under `key`; where there is none, it is made now, whole or not at all.
+
+    make  gives pieces: the first frame, and the latents [F, H, W, C] from there on. Frames, of `frames` in all, that are in no
+          piece are zero
+    """
+    if (path / "latents.json").exists() and (cached := LatentReel(path)).info["key"] == key:
+        return cached
+    with replacing(path) as beside:
+        beside.mkdir()
+        out = None
+        for first, z_FHWC in make():
+            z = z_FHWC.half().cpu().numpy()
+            if out is None:
+                out = np.lib.format.open_memmap(beside / "latents.npy", "w+", np.float16, (frames, *z.shape[1:]))
+            out[first : first + len(z)] = z
         assert out is not None
         out.flush()
         (beside / "latents.json").write_text(json.dumps({"key": key, "shape": list(out.shape)}) + "\n")

@@ -57,16 +57,17 @@ class Clips(Batches):
     """The clips of one split of a reel or a mixture, shuffled, as pixels or, given latent caches, as latents.
 
     frames, weights, fps, rank, ranks  as `Sampler` takes them; size  (height, width) if not the reels'
-    latents                            a cache for each reel
+    latents, drifted                   a cache for each reel
     """
 
     def __init__(
         self, reels: Sequence[Reel], split: str, frames: int | Sequence[tuple[int, int]], batch: int,
         actions: tuple[str, ...], seed: int, *, weights: Sequence[float] | None = None, fps: float | None = None,
-        size: tuple[int, int] | None = None, latents: Sequence[LatentReel] | None = None, rank: int = 0, ranks: int = 1,
+        size: tuple[int, int] | None = None, latents: Sequence[LatentReel] | None = None,
+        drifted: Sequence[LatentReel] | None = None, rank: int = 0, ranks: int = 1,
     ):  # fmt: skip
         sampler = Sampler(reels, split, frames, batch, seed, weights=weights, fps=fps, rank=rank, ranks=ranks)
-        super().__init__(Reader(reels, actions, size=size, latents=latents), sampler.draw)
+        super().__init__(Reader(reels, actions, size=size, latents=latents, drifted=drifted), sampler.draw)
 
 
 def read_clips(

@@ -20,15 +20,18 @@ class Reader:
     actions  the controls to read, names of ACTIONS
     size     (height, width) of the pictures; without it they have the reels' own
     latents  a cache for each reel, read in place of its pictures
+    drifted  likewise, of what a world imagined of it, read beside them
     Raises `UserError` for reels or caches that do not go together.
     """
 
     def __init__(
         self, reels: Sequence[Reel], actions: tuple[str, ...],
         *, size: tuple[int, int] | None = None, latents: Sequence[LatentReel] | None = None,
+        drifted: Sequence[LatentReel] | None = None,
     ):  # fmt: skip
         self.reels, self.actions = list(reels), tuple(actions)
         self.content = Latents(latents) if latents else Pixels(self.reels, size)
+        self.drifted = Latents(drifted) if drifted else None
         self.posed = any("ego_pose" in reel.signals for reel in self.reels)
 
     def read(self, draw: Draw) -> Clip:
@@ -49,6 +52,7 @@ class Reader:
         t_ns = np.empty(frames_BF.shape, np.int64)
         poses = np.full((*frames_BF.shape, 7), np.nan, np.float32) if self.posed else None
         content = self.content.room(*frames_BF.shape)
+        drifted = self.drifted.room(*frames_BF.shape) if self.drifted else None
         parts = []
         for number in np.unique(draw.reel_B).tolist():
             reel, places = self.reels[number], np.flatnonzero(draw.reel_B == number)
@@ -61,6 +65,8 @@ class Reader:
             if poses is not None and "ego_pose" in reel.signals:
                 poses[places] = from_first(reel.signals["ego_pose"][frames_NF])
             parts += self.content.parts(number, frames_NF, places, content)
+            if self.drifted and drifted is not None:
+                parts += self.drifted.parts(number, frames_NF, places, drifted)
         pixels = isinstance(self.content, Pixels)
         clip = Clip(
             frames_BFHWC=content[:, :, 0] if pixels else None,
@@ -74,5 +80,6 @@ class Reader:
             key_B=torch.from_numpy(draw.key_B),
             views_BFVHWC=content if pixels and content.shape[2] > 1 else None,
             pose_BF7=None if poses is None else torch.from_numpy(poses),
+            drifted_BTHWC=drifted,
         )
         return clip, parts
