@@ -7,8 +7,10 @@ from roadcast.objectives import (
     diffusion_forcing,
     inverse_dynamics,
     jepa,
+    mean_flow,
     self_context,
     self_forcing,
+    shortcut,
     teacher_forcing,
     tokenizer,
 )
@@ -17,5 +19,6 @@ from roadcast.objectives.losses import register_loss
 
 __all__ = [
     "Objective", "build_objective", "consistency", "contrastive", "depth", "diffusion_forcing", "inverse_dynamics", "jepa",
-    "register_loss", "register_objective", "self_context", "self_forcing", "teacher_forcing", "tokenizer",
+    "mean_flow", "register_loss", "register_objective", "self_context", "self_forcing", "shortcut", "teacher_forcing",
+    "tokenizer",
 ]  # fmt: skip

@@ -77,9 +77,11 @@ def commands_of(clip: Clip, known_BFA: Tensor, config: Config) -> Tensor:
     return command_window(*pad_history(clip.actions_BFA, known_BFA, window), window, config.tokenizer.time_stride)
 
 
-def clean_frames(network: nn.Module, x_t: Tensor, t_BT: Tensor, commands_BTA: Tensor, config: Config) -> Tensor:
-    """The clean latents that a network sees in `x_t`."""
-    return to_x(network(x_t, t_BT, commands_BTA), x_t, t_BT, config.flow.prediction)
+def clean_frames(
+    network: nn.Module, x_t: Tensor, t_BT: Tensor, commands_BTA: Tensor, config: Config, d_BT: Tensor | None = None
+) -> Tensor:
+    """The clean latents that a network sees in `x_t`, before steps of length `d_BT` where it is one that is told."""
+    return to_x(network(x_t, t_BT, commands_BTA, d_BT=d_BT), x_t, t_BT, config.flow.prediction)
 
 
 def latents_of(clip: Clip, tokenizer: nn.Module) -> Tensor:
