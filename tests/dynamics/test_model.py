@@ -94,6 +94,22 @@ def test_an_untrained_network_with_a_difference_target_says_that_nothing_moves()
     torch.testing.assert_close(model(x, t, commands)[:, 1:], x[:, :-1])
 
 
+@torch.no_grad()
+def test_a_step_of_no_length_is_the_default_and_others_change_their_own_frame_and_later_ones():
+    """The embedding of a new network adds nothing, whatever the length; where there is none, a length is refused."""
+    world = random_world(micro_config(dynamics__step_embedding=True))
+    x, t, commands = inputs()
+    none, d = torch.zeros_like(t), torch.zeros_like(t)
+    d[:, 6] = 0.5
+    plain, told = world.dynamics(x, t, commands), world.dynamics(x, t, commands, d_BT=d)
+    assert torch.equal(plain, world.dynamics(x, t, commands, d_BT=none))
+    assert torch.equal(plain[:, :6], told[:, :6]) and ((plain - told)[:, 6:8].abs().amax(dim=(0, 2, 3, 4)) > 1e-3).all()
+    fresh = World(world.config).dynamics.embed_step
+    assert fresh[2].weight.abs().max() == 0 and fresh[2].bias.abs().max() == 0
+    with pytest.raises(AssertionError, match="without step_embedding"):
+        random_world().dynamics(x, t, commands, d_BT=d)
+
+
 def test_causal_by_value_and_by_gradient():
     """Frame t changes with no later frame, noise level or command, and with every earlier frame in its window."""
     model = random_world().dynamics

@@ -21,9 +21,13 @@ def begin(world: World, seeds: list[int], steps: int = 2):
 
 
 @torch.no_grad()
-def test_cached_rollout_equals_the_uncached_forward_pass():
-    """One step on the ring cache equals the same denoising done by passes over the whole clip, past the ring's wrap."""
-    world = random_world(micro_config(flow__context_noise=0.0))
+@pytest.mark.parametrize("told", [False, True])
+def test_cached_rollout_equals_the_uncached_forward_pass(told):
+    """One step on the ring cache equals the same denoising done by passes over the whole clip, past the ring's wrap.
+
+    Dynamics that are told how far a frame steps are told so of the new frame alone.
+    """
+    world = random_world(micro_config(flow__context_noise=0.0, dynamics__step_embedding=told))
     rollout, state, z, actions, known = begin(world, [3])
     past = z
     for n in range(5):
@@ -35,7 +39,10 @@ def test_cached_rollout_equals_the_uncached_forward_pass():
         for t, t_next in ((1.0, 0.5), (0.5, 0.0)):
             levels = torch.zeros(1, f + 1)
             levels[:, -1] = t
-            x = world.dynamics(torch.cat([past, x_t], dim=1), levels, commands)[:, -1:]
+            lengths = torch.zeros(1, f + 1)
+            lengths[:, -1] = t - t_next
+            told_of = {"d_BT": lengths} if told else {}
+            x = world.dynamics(torch.cat([past, x_t], dim=1), levels, commands, **told_of)[:, -1:]
             x_t = step_towards(x, x_t, t, t_next)
         torch.testing.assert_close(made, x_t, rtol=1e-4, atol=1e-4)
         past = torch.cat([past, made], dim=1)

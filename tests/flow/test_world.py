@@ -33,6 +33,25 @@ def test_other_shapes_and_damaged_files_are_named(tmp_path):
         World.load(tmp_path / "nowhere")
 
 
+@torch.no_grad()
+def test_a_world_told_of_steps_takes_over_from_one_that_is_not():
+    """It begins as the same function, whatever the step; anything else that is missing, or too much, is named."""
+    old, new = random_world(), World(micro_config(dynamics__step_embedding=True)).eval()
+    new.take_over(old)
+    frames = torch.randint(0, 256, (1, 4, 32, 64, 3), dtype=torch.uint8)
+    assert torch.equal(*(world.imagine(frames, *random_actions(1, 7), [0], steps=2) for world in (old, new)))
+    new.dynamics.embed_step[2].bias.fill_(0.5)
+    again = World(micro_config(dynamics__step_embedding=True))
+    again.take_over(new)
+    assert (again.dynamics.embed_step[2].bias == 0.5).all()
+    with pytest.raises(UserError, match=r"tensor embed_step\S+ is .* in the file and absent"):
+        old.take_over(new)
+    del old.dynamics.embed_noise[0].bias
+    old.dynamics.embed_noise[0].register_parameter("bias", None)
+    with pytest.raises(UserError, match=r"tensor embed_noise\.0\.bias is absent in the file"):
+        new.take_over(old)
+
+
 def test_the_file_format_is_the_public_one(tmp_path):
     public = pytest.importorskip("safetensors.torch")
     tensors = {

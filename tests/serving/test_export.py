@@ -84,6 +84,14 @@ def test_it_tells_what_a_loader_must_know(pair):
 
 
 @pytest.mark.slow
+def test_a_world_that_is_told_how_long_its_steps_are_is_exported_too(toy_reel, tmp_path):
+    session = session_over(toy_reel, tmp_path, dynamics__step_embedding=True)
+    graphs = trace(session)
+    exported = ExportedSession(graphs.about, graphs.scenes, graphs.start.module(), graphs.step.module())
+    assert np.abs(drive(session) - drive(exported)).max() <= 1
+
+
+@pytest.mark.slow
 def test_a_world_without_context_noise_or_earlier_commands_is_exported_too(toy_reel, tmp_path):
     session = session_over(toy_reel, tmp_path, flow__context_noise=0.0, dynamics__action_window=1)
     graphs = trace(session)

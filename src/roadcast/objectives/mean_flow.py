@@ -2,27 +2,31 @@
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from roadcast.flow.path import expand
 from roadcast.objectives.base import Problem, register_objective
 from roadcast.objectives.shortcut import AverageVelocity, velocity
 
+BACK = 0.05
+"""How far back along its step a frame is looked at for the derivative, of the step's length."""
+
 
 @register_objective("mean_flow")
 class MeanFlow(AverageVelocity):
-    """`u* = v - du/ds`, s the way that all frames go together: frame f from t_f - d_f at s = 0 to t_f at s = 1, so that
+    """`u* = v - du/ds`, s the way that all frames go together: frame f is at t_f - d_f at s = 0 and at t_f at s = 1, so that
 
-        du/ds = d v du/dx + d du/dt + d du/dd,    v = n - z
+        du/ds = d (v du/dx + du/dt + du/dd),    v = n - z
 
-    For one frame alone du/ds = d du/dt along its path: Geng et al. 2025 (Mean Flows), eq. 6 and 8. In x-space
+    For one frame alone it is d du/dt along its path: Geng et al. 2025 (Mean Flows), eq. 6 and 8. In x-space
 
         t du/ds = d (v - u) - df/ds,    f* = x_t - t u* = z + d (v - u) - df/ds
 
-    t - d is uniform in [0, t]. `bootstrap` is what Geng et al. call the ratio of r != t, 25 % being their best (table 1a).
+    t - d is uniform in [0, t]. `bootstrap` is what Geng et al. call the share of r != t, 25 % being their best (table 1a).
 
-    df/ds is exact, by forward-mode differentiation, which the fused attention kernels do not have: this pass runs on PyTorch's plain
-    one. So dynamics.backend must be sdpa or reference, and blocks neither compiled nor sharded.
+    df/ds is a difference, `(f(s = 1) - f(s = 1 - h)) / h` with h = BACK. The exact derivative is to be had (torch.func.jvp, by the plain
+    attention kernel) and is worse: levels are embedded by sines of up to 1000 t, and what ripples they leave in f, too small to matter,
+    come back a thousandfold: docs/maths.md has figures (seen before by Lu & Song 2025, section 4.1). Looking back and not ahead,
+    no frame is asked for above t = 1.
     """
 
     def lengths(self, t_BT: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -30,9 +34,7 @@ class MeanFlow(AverageVelocity):
 
     def target(self, problem: Problem, d_BT: Tensor) -> Tensor:
         x_t, t, z, commands = problem.x_BTHWC, problem.t_BT, problem.z_BTHWC, problem.commands_BTA
-        d, v = expand(d_BT, x_t), velocity(z, x_t, t)
-        with sdpa_kernel(SDPBackend.MATH):
-            clean, change = torch.func.jvp(
-                lambda x_t, t, d: self.clean(x_t, t, d, commands), (x_t, t, d_BT), (d * v, d_BT, d_BT)
-            )
-        return z + d * (v - velocity(clean, x_t, t)) - change
+        way = expand(d_BT, x_t) * velocity(z, x_t, t)
+        clean = self.clean(x_t, t, d_BT, commands)
+        before = self.clean(x_t - BACK * way, t - BACK * d_BT, (1 - BACK) * d_BT, commands)
+        return z + way - expand(d_BT, x_t) * velocity(clean, x_t, t) - (clean - before) / BACK
