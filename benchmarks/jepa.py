@@ -26,7 +26,6 @@ import torch
 from roadcast.config import Config, DataConfig, FeaturesConfig, StageConfig
 from roadcast.data.ingest import ingest
 from roadcast.data.reel.store import Reel
-from roadcast.evaluation.metrics.flow import dense_flow
 from roadcast.evaluation.metrics.statistics import Estimate
 from roadcast.evaluation.probes import (
     Features,
@@ -39,6 +38,7 @@ from roadcast.evaluation.probes import (
     signal_of,
 )
 from roadcast.flow.world import World
+from roadcast.perception.flow import dense_flow
 from roadcast.training.run import train
 
 FRAMES = 8

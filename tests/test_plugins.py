@@ -75,7 +75,7 @@ import torch
 from roadcast.objectives.losses import LOSSES, Losses
 from roadcast.training.hooks import Hooks
 
-losses = Losses({"nearby": 2.0}, "frames")
+losses = Losses({"nearby": 2.0}, "frames", None)
 true, terms = torch.zeros(1, 2, 8, 8, 3), {}
 made = true.clone()
 made[:, :, :4] = 9  # the sky

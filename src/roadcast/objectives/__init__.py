@@ -12,6 +12,7 @@ from roadcast.objectives import (
     self_forcing,
     shortcut,
     teacher_forcing,
+    temporal,
     tokenizer,
 )
 from roadcast.objectives.base import Objective, build_objective, register_objective
@@ -20,5 +21,5 @@ from roadcast.objectives.losses import register_loss
 __all__ = [
     "Objective", "build_objective", "consistency", "contrastive", "depth", "diffusion_forcing", "inverse_dynamics", "jepa",
     "mean_flow", "register_loss", "register_objective", "self_context", "self_forcing", "shortcut", "teacher_forcing",
-    "tokenizer",
+    "temporal", "tokenizer",
 ]  # fmt: skip

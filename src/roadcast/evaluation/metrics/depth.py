@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from roadcast.data.geometry import inverse, matrix_of, moved, project
-from roadcast.evaluation.metrics.flow import dense_flow
+from roadcast.perception.flow import dense_flow, inside, pixels, sampled, seen_in_both
 
 SCALES = np.geomspace(0.25, 4.0, 33)
 """Of depth, among which `depth_scale` looks."""
@@ -109,11 +109,8 @@ def depth_flicker(depth_FHW: np.ndarray, video_FHWC: np.ndarray) -> np.ndarray:
     changes = []
     for f, (before, after) in enumerate(pairwise(grey)):
         forward, backward = dense_flow(before, after), dense_flow(after, before)
-        at = _pixels(*after.shape) + backward
-        apart = backward + _sampled(forward, at)
-        size = (backward**2).sum(-1) + (_sampled(forward, at) ** 2).sum(-1)
-        seen = _inside(at, after.shape) & ((apart**2).sum(-1) <= 0.01 * size + 0.5)
-        changes.append((log_depth[f + 1] - _sampled(log_depth[f], at))[seen])
+        there = sampled(log_depth[f], pixels(*after.shape) + backward)
+        changes.append((log_depth[f + 1] - there)[seen_in_both(forward, backward)])
     middle = np.median(np.concatenate(changes))
     return np.array([np.abs(change - middle).mean() if len(change) else np.nan for change in changes])
 
@@ -121,33 +118,20 @@ def depth_flicker(depth_FHW: np.ndarray, video_FHWC: np.ndarray) -> np.ndarray:
 def _moved_error(before_HW: np.ndarray, after_HW: np.ndarray, step: np.ndarray, intrinsics: np.ndarray) -> float:
     """E_f of one pair of frames, `step` [4, 4] taking points of the first camera to the second."""
     height, width = before_HW.shape
-    pixels = _pixels(height, width)
-    rays_HW3 = np.concatenate([pixels, np.ones((height, width, 1))], axis=-1) @ np.linalg.inv(intrinsics).T
+    rays_HW3 = (
+        np.concatenate([pixels(height, width), np.ones((height, width, 1))], axis=-1) @ np.linalg.inv(intrinsics).T
+    )
     known_HW = np.isfinite(before_HW)
     points_HW3 = moved(np.where(known_HW, before_HW, 0)[..., None] * rays_HW3, step)
     z_HW = points_HW3[..., 2]
     ahead = known_HW & (z_HW > 0)
     at_HW2 = np.full((height, width, 2), -1.0, np.float32)
     at_HW2[ahead] = project(points_HW3[ahead], intrinsics)
-    seen = ahead & _inside(at_HW2, before_HW.shape)
+    seen = ahead & inside(at_HW2)
     u, v = np.rint(at_HW2[seen]).astype(int).T
     nearest_HW = np.full((height, width), np.inf)
     np.minimum.at(nearest_HW, (v, u), z_HW[seen])
     seen[seen] = z_HW[seen] <= BEHIND * nearest_HW[v, u]
-    there_HW = _sampled(after_HW.astype(np.float32), at_HW2)
+    there_HW = sampled(after_HW.astype(np.float32), at_HW2)
     seen &= np.isfinite(there_HW)
     return float(np.abs(np.log(z_HW[seen] / there_HW[seen])).mean()) if seen.any() else np.nan
-
-
-def _pixels(height: int, width: int) -> np.ndarray:
-    """Every pixel's u and v, float32 [H, W, 2]; (0, 0) is the centre of the top left one."""
-    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
-
-
-def _inside(at: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return (at >= 0).all(-1) & (at[..., 0] <= shape[1] - 1) & (at[..., 1] <= shape[0] - 1)
-
-
-def _sampled(image: np.ndarray, at_HW2: np.ndarray) -> np.ndarray:
-    """The picture between its pixels, bilinear."""
-    return cv2.remap(image, at_HW2[..., 0], at_HW2[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

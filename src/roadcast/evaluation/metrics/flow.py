@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from roadcast.evaluation.metrics.temporal import warp_error
+from roadcast.perception.flow import dense_flow
 
 MAX_ROWS = 128  # larger frames are reduced by area to this height before the flow, whose unit stays the frame's pixel
 
@@ -32,15 +33,6 @@ class Motion:
     magnitude: np.ndarray
     warp_error: np.ndarray
     jitter: np.ndarray
-
-
-def dense_flow(before_HW: np.ndarray, after_HW: np.ndarray) -> np.ndarray:
-    """Motion of every pixel from one grey image to the next, [H, W, 2] as (right, down) in pixels.
-
-    Dense inverse search, preset medium (Kroeger, Timofte, Dai, Van Gool, "Fast Optical Flow using Dense Inverse
-    Search", 2016), as in OpenCV. It is an estimate: plain surfaces get the motion of their surroundings.
-    """
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before_HW, after_HW, None)
 
 
 def motion(video_FHWC: np.ndarray) -> Motion:

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from roadcast.perception.flow import pixels, sampled, seen_in_both
+
 CELLS = (4, 8)  # down, across
 
 
@@ -12,8 +14,7 @@ def warp_error(before_HWC: np.ndarray, after_HWC: np.ndarray, forward: np.ndarra
     E = sum_p M(p) |after(p) - before(p + backward(p))| / sum_p M(p), over pixels p seen in both frames, after
     Lai et al., "Learning Blind Video Temporal Consistency" (2018), sec. 4.2, with the mean absolute in place of the
     squared difference and the flow taken between the frames under test, since a generated video has no source video.
-    M drops pixels that come from outside the image and those whose two flows disagree (Sundaram et al. 2010):
-    |w_b + w_f|^2 > 0.01 (|w_b|^2 + |w_f|^2) + 0.5, w_f read at p + w_b.
+    M is `perception.flow.seen_in_both`.
     Flicker, popping and boiling textures raise it. A frozen or blank video scores 0, which is why it is always
     read beside the amount of motion.
 
@@ -22,15 +23,9 @@ def warp_error(before_HWC: np.ndarray, after_HWC: np.ndarray, forward: np.ndarra
         forward, backward: flow [H, W, 2] in pixels from `before` to `after`, and from `after` to `before`.
     Returns: grey levels; 0 when no pixel is valid.
     """
-    height, width = backward.shape[:2]
-    from_x = backward[..., 0] + np.arange(width, dtype=np.float32)
-    from_y = backward[..., 1] + np.arange(height, dtype=np.float32)[:, None]
-    moved = cv2.remap(before_HWC, from_x, from_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    forward_there = cv2.remap(forward, from_x, from_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    inside = (from_x >= 0) & (from_x <= width - 1) & (from_y >= 0) & (from_y <= height - 1)
-    size = _square(backward) + _square(forward_there)
-    valid = inside & (_square(backward + forward_there) <= 0.01 * size + 0.5)
-    return float(np.mean(cv2.mean(cv2.absdiff(after_HWC, moved), valid.astype(np.uint8))[:3]))
+    moved = sampled(before_HWC, pixels(*backward.shape[:2]) + backward)
+    valid = seen_in_both(forward, backward).astype(np.uint8)
+    return float(np.mean(cv2.mean(cv2.absdiff(after_HWC, moved), valid)[:3]))
 
 
 def flicker(video_FHWC: np.ndarray) -> np.ndarray:
@@ -43,7 +38,3 @@ def flicker(video_FHWC: np.ndarray) -> np.ndarray:
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in video_FHWC]
     cells = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in grey])
     return np.abs(np.diff(cells, n=2, axis=0)).mean(axis=(1, 2))
-
-
-def _square(flow_HW2: np.ndarray) -> np.ndarray:
-    return flow_HW2[..., 0] ** 2 + flow_HW2[..., 1] ** 2
