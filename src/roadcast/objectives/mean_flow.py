@@ -25,8 +25,7 @@ class MeanFlow(AverageVelocity):
 
     df/ds is a difference, `(f(s = 1) - f(s = 1 - h)) / h` with h = BACK. The exact derivative is to be had (torch.func.jvp, by the plain
     attention kernel) and is worse: levels are embedded by sines of up to 1000 t, and what ripples they leave in f, too small to matter,
-    come back a thousandfold: docs/maths.md has figures (seen before by Lu & Song 2025, section 4.1). Looking back and not ahead,
-    no frame is asked for above t = 1.
+    come back a thousandfold (seen before by Lu & Song 2025, section 4.1). Looking back and not ahead, no frame is asked for above t = 1.
     """
 
     def lengths(self, t_BT: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
