@@ -79,6 +79,12 @@ class CutError(Exception):
         ["compute.offload=true", "compute.save_async=yes"],
         ["train.dynamics.losses={acceleration = 0.1}", "train.tokenizer.losses={spectrum = 0.1}"],
         ["compute.precision=float16", "train.dynamics.remat=selective"],
+        [
+            "train.dynamics.objective=self_context",
+            "train.dynamics.evaluate_every=1",
+            "train.dynamics.save_every=1",
+            "train.dynamics.options={schedule = 'drift', rise = 0.5, tolerance = 9, share_to = 1.0, context = 2, stored = 9}",
+        ],
     ],
     ids=lambda settings: settings[0].rpartition(".")[2],
 )

@@ -191,6 +191,49 @@ def test_a_stage_that_gets_no_better_ends_early_with_its_best_weights(tmp_path):
     assert sorted(path.name for path in (tmp_path / "state").glob("step-*")) == ["step-00000030", "step-00000060"]
 
 
+class Judging(Line):
+    """Its loss is weighed by what the evaluations so far have told it."""
+
+    told = 1.0
+
+    def loss(self, clip, generator):
+        loss, terms = super().loss(clip, generator)
+        return self.told * loss, terms
+
+    def judged(self, values):
+        self.told = self.told / 3 + values["val_loss"]
+
+    def state(self):
+        return {"told": self.told}
+
+    def load_state(self, state):
+        self.told = state.get("told", 1.0)
+
+
+@pytest.mark.parametrize("anomaly", ["skip", "rollback"])
+def test_what_an_objective_was_told_by_evaluations_comes_back_with_the_state(tmp_path, anomaly):
+    """Cut between two states, or rolled back to one, it goes on as it was then."""
+
+    def stop(done: int, *_) -> None:
+        if done == 37 and not (tmp_path / "stopped").exists():
+            (tmp_path / "stopped").touch()
+            raise RuntimeError
+
+    def run(name: str, **settings):
+        held_out = {"held_out": lambda engine: {"val_loss": 0.1}}
+        return run_stage(
+            tmp_path / name, Numbered(spike), config(f"guard.anomaly={anomaly}"), objective=Judging(None, {}, {}),
+            evaluate_every=3, save_every=5, **held_out, **settings,
+        )  # fmt: skip
+
+    whole = run("whole")
+    with pytest.raises(RuntimeError):
+        run("cut", progress=stop)
+    assert same(whole, run("cut"))
+    facts = json.loads((tmp_path / "cut" / "state" / "step-00000040" / "facts.json").read_text())["facts"]
+    assert facts["objective"]["told"] == pytest.approx(0.15, abs=1e-3)
+
+
 class Overflowing(Line):
     """Its gradient leaves float16's range where the loss scale is above 1,000; torch's own scale begins at 65,536."""
 

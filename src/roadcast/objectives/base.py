@@ -1,6 +1,6 @@
 """What a stage of training minimises. A new way to train is a new Objective; the loop never changes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, TypeVar
@@ -18,13 +18,22 @@ Terms = dict[str, Tensor]
 Options = Mapping[str, float | str]
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What a stage's clips bring of the world's own making: every recording to learn from, imagined in `steps` passes a frame, from
+    `context` true frames on and anew every `depth` frames."""
+
+    depth: int
+    context: int
+    steps: int
+
+
 class Objective:
     """A loss over clips for one part of a world.
 
     `defaults` are the numbers a recipe may set as options, and `choices` the words, the first of each the default; `options` and
-    `words` are those in force. `reads` says whether clips come as frames or latents, `makes`
-    what comes out, "frames", "latents" or nothing that one could look at. `losses` are the stage's further terms, for `loss` to add
-    to its own.
+    `words` are those in force. `reads` says whether clips come as frames or latents, `makes` what comes out, "frames", "latents" or
+    nothing that one could look at. `losses` are the stage's further terms, for `loss` to add to its own.
     """
 
     name: ClassVar[str]
@@ -32,11 +41,12 @@ class Objective:
     makes: ClassVar[str] = ""
     defaults: ClassVar[dict[str, float]] = {}
     choices: ClassVar[dict[str, tuple[str, ...]]] = {}
+    step = 0
 
     def __init__(self, world: World, options: Options, losses: dict[str, float]):
         self.world = world
         self.options, self.words = self.settings(options)
-        self.losses = Losses(losses, self.makes, world)
+        self.losses = Losses(losses, self.makes)
 
     @classmethod
     def settings(cls, options: Options) -> tuple[dict[str, float], dict[str, str]]:
@@ -65,18 +75,33 @@ class Objective:
         return False
 
     @property
-    def stored(self) -> int:
-        """How many frames the world imagines on from true ones, again and again, before the stage begins, for clips to come with
-        (`Clip.drifted_BTHWC`); 0: it does not."""
-        return 0
+    def stored(self) -> Stored | None:
+        """What the world is to imagine before the first step, for clips to bring along as `drifted_BTHWC`."""
+        return None
 
     @property
     def trained(self) -> nn.Module:
         """The part of the world whose parameters move; the rest stays as it is."""
         raise NotImplementedError
 
+    @property
+    def frozen(self) -> Sequence[nn.Module]:
+        """Networks without gradients that `loss` calls beside the trained one: they are sharded as it is, and may be off-loaded."""
+        return ()
+
     def at(self, step: int, steps: int) -> None:
         """Told before each step: its number, 0 the first, and how many there are; for what changes as training goes."""
+        self.step = step
+
+    def chance(self, generator: torch.Generator) -> torch.Generator:
+        """Chance that all micro-batches of a step share, for what decides how often a network is called.
+
+        Processes that share its weights must call it equally often (parallel/shard.py), and others wait for the slowest. To be
+        asked for with gradients on; on a held-out batch, which all processes judge alike, it is the batch's own `generator`.
+        """
+        if not torch.is_grad_enabled():
+            return generator
+        return torch.Generator().manual_seed((self.world.config.seed << 32) - 1 - self.step)  # no micro-batch's own
 
     def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
         """The scalar to minimise over one batch, and its parts for the log. All chance comes from `generator`."""

@@ -16,10 +16,12 @@ from roadcast.files import disk_trouble_told, replacing
 from roadcast.flow.world import World
 from roadcast.nn.causal_conv import Stream
 from roadcast.objectives import Objective, build_objective
+from roadcast.objectives.base import OBJECTIVES, Stored
 from roadcast.overlay import first_difference
 from roadcast.parallel.engine import Engine
 from roadcast.parallel.mesh import Mesh, join, leave
 from roadcast.parallel.precision import dtype_for
+from roadcast.plugins import look_up
 from roadcast.safetensors import sha256_of
 from roadcast.training.feed import Feed
 from roadcast.training.hooks import Hooks
@@ -27,6 +29,7 @@ from roadcast.training.memory import longest_clip
 from roadcast.training.metrics import Log, Logger
 from roadcast.training.record import read_record, write_record
 from roadcast.training.report import write_report
+from roadcast.training.rollouts import cached_rollouts
 from roadcast.training.samples import Sample
 from roadcast.training.scenes import save_scenes
 from roadcast.training.trainer import fit
@@ -75,8 +78,9 @@ def train(
     reels = [Reel(path) for path in config.data.mixture or [config.data.reel]]
     for reel in reels:
         check_reel(reel, config)
-    for stage in config.train.values():
-        Augment(stage.augment, config.seed)  # a name that is wrong is told before hours of another stage
+    for stage in config.train.values():  # a name that is wrong is told before hours of another stage
+        Augment(stage.augment, config.seed)
+        look_up("objective", stage.objective, OBJECTIVES).settings(stage.options)
     Hooks(config.compute.hooks, folder, "", lambda step, values: None)
     mesh = join(config.compute, device)
     try:
@@ -124,7 +128,8 @@ def train_stage(run: Run, name: str, stage: StageConfig, fresh: Callable[[], Wor
     latents = None
     if objective.reads == "latents" and config.tokenizer.time_stride == 1 and not stage.augment:
         latents = cached_latents(run, objective.world)
-    clips = Drawn(run, stage, latents)
+    drifted = stored_rollouts(run, name, objective.world, objective.stored, latents) if objective.stored else None
+    clips = Drawn(run, stage, latents, drifted)
     held_out, log = clips.held_out(), Log(folder, lambda: run.trackers(folder), run.tell, speaks=mesh.main)
     filmed = objective.makes and clips.judging and mesh.main
     sample = Sample(clips.judging[0], config, objective.makes) if filmed else None
@@ -161,8 +166,10 @@ def train_stage(run: Run, name: str, stage: StageConfig, fresh: Callable[[], Wor
 class Drawn:
     """The clips of a stage."""
 
-    def __init__(self, run: Run, stage: StageConfig, latents: list[LatentReel] | None):
-        self.config, self.reels, self.stage, self.latents = run.config, run.reels, stage, latents
+    def __init__(
+        self, run: Run, stage: StageConfig, latents: list[LatentReel] | None, drifted: list[LatentReel] | None
+    ):
+        self.config, self.reels, self.stage, self.latents, self.drifted = run.config, run.reels, stage, latents, drifted
         self.lengths = stage.curriculum or ((0, stage.clip_frames),)
         self.longest = longest_clip(stage)
         self.judging = [r for r in run.reels if any(v.split == "val" and v.frames >= self.longest for v in r.videos)]
@@ -171,19 +178,22 @@ class Drawn:
         """A data rank's of those to learn from, batch after batch; the curriculum, told in steps, is one of these batches too."""
         share = self.stage.accumulate // mesh.data_ranks
         lengths = [(step * share, frames) for step, frames in self.lengths]
-        return self._clips("train", self.reels, lengths, rank=mesh.data_rank, ranks=mesh.data_ranks)
+        return self._clips("train", self.reels, lengths, self.drifted, rank=mesh.data_rank, ranks=mesh.data_ranks)
 
     def held_out(self) -> Clips | None:
         """Those to judge by, as long as any are trained on; None where there are none."""
         return self._clips("val", self.judging, [(0, self.longest)]) if self.judging else None
 
-    def _clips(self, split: str, reels: Sequence[Reel], lengths: list[tuple[int, int]], **ranks: int) -> Clips:
+    def _clips(
+        self, split: str, reels: Sequence[Reel], lengths: list[tuple[int, int]], drifted: list[LatentReel] | None = None,
+        **ranks: int,
+    ) -> Clips:  # fmt: skip
         chosen = [n for n, reel in enumerate(self.reels) if reel in reels]
         weights = list(self.config.data.mixture.values())
         return Clips(
             reels, split, lengths, self.stage.batch, self.config.dynamics.actions, self.config.seed,
             weights=[weights[n] for n in chosen] if weights else None,
-            latents=[self.latents[n] for n in chosen] if self.latents else None, **ranks,
+            latents=[self.latents[n] for n in chosen] if self.latents else None, drifted=drifted, **ranks,
         )  # fmt: skip
 
 
@@ -206,8 +216,36 @@ def cached_latents(run: Run, world: World) -> list[LatentReel]:
             latents_of_reel(world, reel, run.folder / latents_name(n), run.report) for n, reel in enumerate(run.reels)
         ]
 
-    made = cache() if run.mesh.main else []
-    run.mesh.barrier()
+    return main_first(run.mesh, cache)
+
+
+def stored_rollouts(
+    run: Run, stage: str, world: World, stored: Stored, latents: list[LatentReel] | None
+) -> list[LatentReel]:
+    """What the world imagined of every reel, which the main process makes, from the cache of true latents, where it is not there yet."""
+    if latents is None:
+        raise UserError(
+            f"train.{stage}.options.stored = {stored.depth} goes on from the cached latents of the recordings, and this stage makes its "
+            f"own as clips are read; set tokenizer.time_stride = 1 and no train.{stage}.augment, or stored = 0"
+        )
+
+    def cache() -> list[LatentReel]:
+        names = ["rollouts" if n == 0 else f"rollouts-{n}" for n in range(len(run.reels))]
+        return [
+            cached_rollouts(
+                world, reel, true, run.folder / stage / name, stored, run.config.seed,
+                lambda done, total: run.report("rollouts", done, total, {}),
+            )
+            for reel, true, name in zip(run.reels, latents, names, strict=True)
+        ]  # fmt: skip
+
+    return main_first(run.mesh, cache)
+
+
+def main_first(mesh: Mesh, cache: Callable[[], list[LatentReel]]) -> list[LatentReel]:
+    """What `cache` gives, called on the main process before the others, which then find it made."""
+    made = cache() if mesh.main else []
+    mesh.barrier()
     return made or cache()
 
 

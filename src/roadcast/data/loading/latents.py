@@ -102,10 +102,10 @@ def cache_latents(
                 yield first, tokenizer.encode(torch.from_numpy(frames)[None].to(device), stream)[0]
                 progress(last, reel.frames)
 
-    return keep_latents(path, key, reel.frames, encoded)
+    return write_once(path, key, reel.frames, encoded)
 
 
-def keep_latents(path: Path, key: str, frames: int, make: Callable[[], Iterator[tuple[int, Tensor]]]) -> LatentReel:
+def write_once(path: Path, key: str, frames: int, make: Callable[[], Iterator[tuple[int, Tensor]]]) -> LatentReel:
     """The cache in `path` that was made under `key`; where there is none, it is made now, whole or not at all.
 
     make  gives pieces: the first frame, and the latents [F, H, W, C] from there on. Frames, of `frames` in all, that are in no
