@@ -36,6 +36,18 @@ class Mode:
     remat: str = "none"
 
 
+ROLES = {
+    "context": 2,
+    "window": 1,
+    "steps": 3,
+    "critic_steps": 2,
+}  # teacher, student and critic; of two frames made one is judged
+SCORES = ROLES | {
+    "matching": 0.0,
+    "identity": 1.0,
+    "adversarial": 0.1,
+}  # gradients through frozen networks, a discriminator besides
+OWN = {"context": 2, "share_from": 0.3, "share_to": 0.7}
 FULL = {"attention": "full", "time_every": 2, "sink_frames": 1}
 MODES = {
     "DDP": Mode(2),
@@ -62,6 +74,14 @@ MODES = {
     "context x DDP": Mode(4, {"context": 2}),
     "context x FSDP": Mode(4, {"context": 2, "shard": 2}, remat="block"),
     "context of 4": Mode(4, {"context": 4}),
+    "DDP, roles": Mode(2, objective="self_forcing", options=ROLES),
+    "FSDP, roles": Mode(2, {"shard": 2}, objective="self_forcing", options=ROLES),
+    "FSDP, roles, frozen ones off-loaded": Mode(2, {"shard": 2, "offload": True}, "self_forcing", ROLES, remat="block"),
+    "DDP, scores": Mode(2, objective="self_forcing", options=SCORES),
+    "FSDP, scores": Mode(2, {"shard": 2}, objective="self_forcing", options=SCORES, remat="block"),
+    "HSDP, roles": Mode(4, {"shard": 2}, objective="self_forcing", options=ROLES),
+    "FSDP, consistency": Mode(2, {"shard": 2, "offload": True}, objective="consistency"),
+    "FSDP, self-made pasts": Mode(2, {"shard": 2}, objective="self_context", options=OWN),
 }
 
 
@@ -106,6 +126,7 @@ def train(mode: Mode) -> Result:
     rows, norms, gradients = [], [], None
     for step in range(STEPS):
         optimizer.zero_grad()
+        objective.at(step, STEPS)
         numbers = range(step * MICROS + mesh.data_rank, (step + 1) * MICROS, mesh.data_ranks)
         rows.append(engine.gradients([(clip(n), torch.Generator().manual_seed(n)) for n in numbers], scaler))
         norms.append(float(engine.norm()) / 16)

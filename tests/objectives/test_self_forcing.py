@@ -47,7 +47,7 @@ def test_the_training_rollout_makes_the_frames_that_are_served():
     objective = objective_of(world, steps=1, context=4)
     clip = clip_for(world, 2, 9)
     z = world.tokenizer.encode(clip.frames_BFHWC)
-    made = objective.imagine(clip, z, 4, torch.Generator().manual_seed(3))
+    made = objective.imagine(clip, z, 4, 0, torch.Generator().manual_seed(3))
     seeds = torch.randint(2**62, (2,), generator=torch.Generator().manual_seed(3)).tolist()
     rollout = world.rollout(1)
     with torch.no_grad():

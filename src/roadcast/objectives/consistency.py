@@ -1,11 +1,11 @@
 """Train the dynamics to see, from any point of a path, the same end of it: few passes then do for many."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from roadcast.data.clip import Clip
 from roadcast.flow.path import expand
@@ -35,6 +35,10 @@ class Consistency(DiffusionForcing):
         self.teacher = copy.deepcopy(world.dynamics).requires_grad_(False).eval()
         self.target = copy.deepcopy(world.dynamics).requires_grad_(False).eval()
         self.average: Mapping[str, Tensor] = {}
+
+    @property
+    def frozen(self) -> Sequence[nn.Module]:
+        return self.teacher, self.target
 
     def follow(self, average: Mapping[str, Tensor]) -> None:
         self.average = average

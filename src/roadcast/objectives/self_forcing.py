@@ -1,8 +1,7 @@
 """Train the dynamics on what they themselves make: the rollout that a driver will see, with gradients."""
 
 import copy
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,7 +22,7 @@ class SelfForcing(Objective):
     """Distribution matching over self-made continuations of real clips (Huang et al. 2025, Self-Forcing; Yin et al. 2024, DMD).
 
     The first `context` frames of a clip are given, the student imagines the others by its own rollout in `steps` passes a frame,
-    leaving each rollout at a random pass (algorithm 1). What it made, z, is then moved
+    leaving those of a step at one random pass (algorithm 1). What it made, z, is then moved
 
         grad = (f_critic(x_t, t) - f_teacher(x_t, t)) / mean |z - f_teacher(x_t, t)|          DMD, eq. 7 and 8
 
@@ -57,7 +56,6 @@ class SelfForcing(Objective):
 
     def __init__(self, world: World, options: dict[str, float], losses: dict[str, float]):
         super().__init__(world, options, losses)
-        self.step = 0
         self.student = world.dynamics
         self.roles = nn.ModuleDict({"dynamics": self.student})
         if self.options["matching"] or self.options["identity"]:
@@ -77,8 +75,9 @@ class SelfForcing(Objective):
     def trained(self) -> nn.Module:
         return self.roles if len(self.roles) > 1 else self.student
 
-    def at(self, step: int, steps: int) -> None:
-        self.step = step
+    @property
+    def frozen(self) -> Sequence[nn.Module]:
+        return (self.teacher,) if "critic" in self.roles else ()
 
     @property
     def moves(self) -> bool:
@@ -89,8 +88,9 @@ class SelfForcing(Objective):
 
     def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
         z_true, context = latents_of(clip, self.world.tokenizer), int(self.options["context"])
+        exit = int(torch.randint(int(self.options["steps"]), (), generator=self.chance(generator)))
         with torch.set_grad_enabled(self.moves):
-            z = self.imagine(clip, z_true, context, generator)
+            z = self.imagine(clip, z_true, context, exit, generator)
         commands = commands_of(clip, clip.known_BFA, self.world.config)
         judged = slice(-min(z.shape[1], context + int(self.options["window"])), None)
         z, z_true, commands = z[:, judged], z_true[:, judged], commands[:, judged]
@@ -113,10 +113,9 @@ class SelfForcing(Objective):
         """The world is from now on driven in as many passes a frame as it was trained for."""
         self.world.config.flow.steps = int(self.options["steps"])
 
-    def imagine(self, clip: Clip, z_true: Tensor, context: int, generator: torch.Generator) -> Tensor:
-        """The clip's first `context` latents and the student's own after them, [B, T, H, W, C]."""
+    def imagine(self, clip: Clip, z_true: Tensor, context: int, exit: int, generator: torch.Generator) -> Tensor:
+        """The clip's first `context` latents and the student's own after them, each frame left at pass `exit`, [B, T, H, W, C]."""
         seeds = torch.randint(2**62, (len(clip),), generator=generator).tolist()
-        exit = int(torch.randint(int(self.options["steps"]), (), generator=generator))
         made, learns = [z_true[:, :context]], z_true.shape[1] - int(self.options["window"])
         future = self.rollout.unroll(made[0], clip.actions_BFA, clip.known_BFA, seeds, exit)
         for f in range(context, z_true.shape[1]):
@@ -140,16 +139,22 @@ class SelfForcing(Objective):
 
     def identity(self, z: Tensor, commands: Tensor, context: int, generator: torch.Generator) -> Tensor:
         """`mean (y - c) (c - z) / mean |z - y|`, y and c being what teacher and critic see in z at a random level."""
-        with constant(self.roles["critic"]):
+
+        def score(z: Tensor) -> Tensor:
             real, fake = self.views(z, commands, context, generator)
-        z = z[:, context:]
-        return ((real - fake) * (fake - z) / size(z - real).detach()).mean()
+            z = z[:, context:]
+            return ((real - fake) * (fake - z) / size(z - real).detach()).mean()
+
+        return with_constant(self.roles["critic"], score, z)
 
     def adversarial(self, z: Tensor, commands: Tensor, context: int, generator: torch.Generator) -> Tensor:
         """The student's half of the hinge loss, the discriminator's weights being constants."""
-        x_t, t = self.noised(z, context, generator)
-        with constant(self.roles["discriminator"]):
-            return generator_hinge(self.roles["discriminator"](x_t, t)[:, context:])
+        discriminator = self.roles["discriminator"]
+
+        def score(z: Tensor) -> Tensor:
+            return generator_hinge(discriminator(*self.noised(z, context, generator))[:, context:])
+
+        return with_constant(discriminator, score, z)
 
     def telling(self, z: Tensor, z_true: Tensor, context: int, generator: torch.Generator) -> Tensor:
         """The discriminator's half: true and made frames, at levels of their own."""
@@ -179,11 +184,16 @@ def size(x: Tensor) -> Tensor:
     return x.abs().mean(dim=(1, 2, 3, 4), keepdim=True).clamp_min(1e-6)
 
 
-@contextmanager
-def constant(network: nn.Module) -> Iterator[None]:
-    """Gradients go through the network, and not into its weights."""
+def with_constant(network: nn.Module, score: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    """`score(z)`, with the gradient of z, and none for the weights of a network that `score` calls.
+
+    The gradient is taken at once, while the weights are constants: a block that is computed again for it (remat) finds them so.
+    """
     network.requires_grad_(False)
     try:
-        yield
+        leaf = z.detach().requires_grad_()
+        value = score(leaf)
+        (slope,) = torch.autograd.grad(value, leaf)
     finally:
         network.requires_grad_(True)
+    return value.detach() + (slope * (z - leaf.detach())).sum()

@@ -10,6 +10,7 @@ from roadcast.errors import UserError
 from roadcast.optional import load_extra
 from roadcast.parallel.context import Frames, spread
 from roadcast.parallel.engine import Engine, Objective, OneCall
+from roadcast.parallel.frozen import place_frozen
 from roadcast.parallel.mesh import Mesh
 from roadcast.parallel.pipeline import Pipelined
 from roadcast.parallel.remat import apply_remat
@@ -26,7 +27,8 @@ def parallelise(
     """The engine that trains `objective.trained`, which it changes in place: weights keep their names and their values.
 
     The order: frames of a clip -> eight-bit layers -> remat -> compile -> stages -> shards or replicas. Each must see the blocks
-    that those before it left, and stages drop whole blocks, whatever has been laid on them.
+    that those before it left, and stages drop whole blocks, whatever has been laid on them. The networks of `objective.frozen`
+    have remat, compile and shards likewise, and under compute.offload lie in host memory (parallel/frozen.py).
 
     Raises `UserError` where stage.accumulate does not go round the data ranks, and for an objective or a network that cannot be
     cut as `compute` says.
@@ -45,8 +47,13 @@ def parallelise(
     if compute.precision == "fp8":
         load_extra("fp8", "compute.precision = 'fp8'").apply_fp8(model, mesh.device)
     apply_remat(model, stage.remat)
+    for network in objective.frozen:
+        if not compute.offload or mesh.sharded:
+            apply_remat(network, stage.remat)
     if compute.compile:
-        compile_blocks(model)
+        for network in (model, *objective.frozen):
+            compile_blocks(network)
+    place_frozen(objective.frozen, mesh, dtype, offload=compute.offload)
     return Pipelined(cast(OneCall, objective), mesh, dtype) if cut else Replicated(objective, mesh, dtype)
 
 
@@ -59,7 +66,7 @@ def compile_blocks(model: torch.nn.Module) -> None:
 
 
 def _check_pipeline(objective: Objective, stage: StageConfig, mesh: Mesh) -> None:
-    if not (hasattr(objective, "prepare") and hasattr(objective, "judge")):
+    if objective.frozen or not (hasattr(objective, "prepare") and hasattr(objective, "judge")):
         raise UserError(
             f"compute.pipeline = {mesh.stages} cuts the network between asking and judging, and objective {stage.objective!r} is of "
             "one piece; set compute.pipeline = 1, or choose diffusion_forcing or teacher_forcing"

@@ -14,13 +14,17 @@ Micro = tuple[Clip, torch.Generator]
 
 
 class Objective(Protocol):
-    """What is minimised (roadcast.objectives); `rests` where some parameters get no gradient in some steps."""
+    """What is minimised (roadcast.objectives); `rests` where some parameters get no gradient in some steps; `frozen` are the
+    networks that it calls beside those `trained`."""
 
     @property
     def rests(self) -> bool: ...
 
     @property
     def trained(self) -> nn.Module: ...
+
+    @property
+    def frozen(self) -> Sequence[nn.Module]: ...
 
     def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]: ...
 

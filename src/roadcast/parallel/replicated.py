@@ -13,7 +13,7 @@ from roadcast.parallel.engine import Micro, Objective, Terms, mean_terms
 from roadcast.parallel.mesh import Mesh
 from roadcast.parallel.precision import autocast
 from roadcast.parallel.reduce import gradient_norm, whole_tensors
-from roadcast.parallel.shard import put_back, reduce_now, shard
+from roadcast.parallel.shard import reduce_now, shard
 
 
 class Loss(nn.Module):
@@ -75,8 +75,6 @@ class Replicated:
     def evaluate(self, clip: Clip, generator: torch.Generator) -> Terms:
         with autocast(self.mesh.device, self.dtype):
             loss, terms = self.objective.loss(clip, generator)
-        if self.mesh.sharded:
-            put_back(self.model)
         return {"loss": loss} | terms
 
     def norm(self) -> Tensor:
