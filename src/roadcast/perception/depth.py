@@ -99,12 +99,13 @@ def load_depth(weights: Path | None = None, device: str | torch.device = "cpu") 
     Raises: `UserError` for a file that cannot be read or is not Depth Pro's.
     """
     if weights is None:
-        network = DepthNet()
+        with torch.device(device):
+            network = DepthNet()
         network.load_state_dict(load_tensors(WEIGHTS))  # float16 on the disk, copied into float32
         name, weights = "depthnet-toyroad", WEIGHTS
     else:
-        network, name = _depth_pro(Path(weights)), "depth-pro"
-    return DepthModel(f"{name}/{sha256(weights)}", network.eval().requires_grad_(False).to(device))
+        network, name = _depth_pro(Path(weights)).to(device), "depth-pro"
+    return DepthModel(f"{name}/{sha256(weights)}", network.eval().requires_grad_(False))
 
 
 def _depth_pro(path: Path) -> DepthPro:
