@@ -55,6 +55,14 @@ def test_toml_lies_over_its_preset(tmp_path):
     assert isinstance(config.data.fps, float)
 
 
+def test_an_option_is_a_number_or_a_word():
+    config = override(
+        tiny(), ["train.dynamics.options={schedule = 'drift', rise = 1}", "train.dynamics.options.way=linear"]
+    )
+    assert config.train["dynamics"].options == {"ramp": 0.5, "schedule": "drift", "rise": 1.0, "way": "linear"}
+    assert isinstance(config.train["dynamics"].options["rise"], float)
+
+
 def test_file_lies_over_the_base_that_is_given_and_leaves_it_alone(tmp_path):
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("[flow]\nsteps = 7\n")
@@ -84,6 +92,7 @@ def test_file_lies_over_the_base_that_is_given_and_leaves_it_alone(tmp_path):
         ("a.toml", "[data]\nfps = true", r"data\.fps = True is not of type float"),
         ("a.toml", "[tokenizer]\nwidths = [64, 1.5]", r"tokenizer\.widths\[1\] = 1\.5 is not of type int"),
         ("a.toml", "[train.x]\nbetas = [0.9]", r"train\.x\.betas = \[0\.9\] is not of type"),
+        ("a.toml", "[train.x]\noptions = { a = true }", r"train\.x\.options\.a = True is not of type float \| str"),
         ("a.toml", "preset = 'huge'", "preset 'huge' is unknown"),
         ("a.toml", f"schema = {SCHEMA + 1}", f"schema = {SCHEMA + 1}, but this roadcast reads 1 to {SCHEMA}"),
         ("a.toml", "schema = 0", "schema = 0, but"),

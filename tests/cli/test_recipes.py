@@ -19,18 +19,20 @@ RECIPES = [path for path in FILES if path not in STUDIES]
 
 ON_THEIR_OWN = {"judge", "features"}
 """Recipes that are laid over no preset."""
+OVER_TINY = {"demo", "curriculum"}
 
 
 def test_there_is_a_recipe_for_every_preset_and_the_demo():
-    assert {path.stem for path in RECIPES} == {*PRESETS, "demo"} | ON_THEIR_OWN
+    assert {path.stem for path in RECIPES} == {*PRESETS} | OVER_TINY | ON_THEIR_OWN
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipe_loads_over_its_preset(path):
     config = load_config(path)
-    assert all(stage.objective in OBJECTIVES for stage in config.train.values())
+    for stage in config.train.values():
+        OBJECTIVES[stage.objective].settings(stage.options)
     if path.stem not in ON_THEIR_OWN:
-        assert config.data.height == preset_config("tiny" if path.stem == "demo" else path.stem).data.height
+        assert config.data.height == preset_config("tiny" if path.stem in OVER_TINY else path.stem).data.height
         assert list(config.train)[:2] == ["tokenizer", "dynamics"]
 
 
@@ -38,6 +40,17 @@ def test_the_encoder_of_features_is_trained_before_the_tokenizer_that_asks_it():
     config = load_config(recipe_path("features"))
     assert config.features.depth and list(config.train) == ["features", "contrast", "tokenizer", "dynamics"]
     assert config.train["tokenizer"].options["alignment"] > 0
+
+
+def test_the_curriculum_goes_from_the_truth_to_self_made_context():
+    stages = list(load_config(recipe_path("curriculum")).train.values())[1:]
+    assert [stage.objective for stage in stages] == [
+        "teacher_forcing",
+        "diffusion_forcing",
+        "self_context",
+        "self_forcing",
+    ]
+    assert stages[2].options["schedule"] == "drift"
 
 
 def test_one_judge_compares_videos_and_reads_commands_back():
@@ -54,7 +67,10 @@ def test_every_run_of_a_study_can_be_configured(path):
         changes = changes_of({name: draw(range_, generator) for name, range_ in study.space.items()})
         assert study.config(Path("reel"), changes).to_dict() != study.config(Path("reel")).to_dict()
     else:
-        assert len({repr(study.config(Path("reel"), changes)) for changes in variants(study).values()}) > 1
+        configs = [study.config(Path("reel"), changes) for changes in variants(study).values()]
+        assert len({repr(config) for config in configs}) > 1
+        for stage in (stage for config in configs for stage in config.train.values()):
+            OBJECTIVES[stage.objective].settings(stage.options)
 
 
 def test_the_demo_finds_its_recipe():

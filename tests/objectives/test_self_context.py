@@ -101,7 +101,7 @@ def test_the_schedule_by_drift_hears_of_held_out_drift_and_asks_for_held_out_cli
     ("options", "said"),
     [({"schedule": "sine"}, "option schedule = 'sine' of objective 'self_context'; use one of cosine, linear, drift"),
      ({"schedule": 1.0}, "use one of cosine, linear, drift"), ({"ramp": "cosine"}, "option ramp = 'cosine' of .* is no number"),
-     ({"shedule": "drift"}, "no option 'shedule'; it has .*context_dropout.*schedule"),
+     ({"curve": "drift"}, "no option 'curve'; it has .*context_dropout.*schedule"),
      ({"stored": 4}, "stored = 4 leaves nothing to imagine after 4 true frames")],
 )  # fmt: skip
 def test_options_that_cannot_be_are_named(options, said):

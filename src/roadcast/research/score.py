@@ -15,11 +15,13 @@ from roadcast.training.metrics import read_log
 
 STEERING = "steering"
 """By how many pixels a frame hard left and hard right part the picture, above 0 the right way."""
+DRIFT = "drift"
+"""NAME@drift is the least-squares slope of a metric along the rollout, a second."""
 HELD_OUT = "val_"
 """What the names of the objective's terms on held-out clips begin with, as in the log: of the last stage, when it ended."""
 
 Scores = dict[str, list[float]]
-"""By name, NAME@FRAMES, `steering` or `val_TERM`: mean, and the ends of its 95 % interval over clips where there is one."""
+"""By name, NAME@FRAMES, NAME@drift, `steering` or `val_TERM`: mean, and the ends of its 95 % interval over clips where there is one."""
 
 
 def scores_of(record: dict[str, Any], system: str = "model") -> Scores:
@@ -31,11 +33,18 @@ def scores_of(record: dict[str, Any], system: str = "model") -> Scores:
         for curve in [record["metrics"][name][system]]
         for at, values in enumerate(zip(curve["mean"], curve["low"], curve["high"], strict=True))
     }
+    slopes = {name: by_system[system] for name, by_system in record["drift"].items() if slopes_tell(name)}
+    scores |= {f"{name}@{DRIFT}": [slope[key] for key in ("mean", "low", "high")] for name, slope in slopes.items()}
     if system == "model" and record["steering"] is not None:
         flow = np.array(record["steering"]["flow"])
         parted = mean_estimate(flow[:, 0] - flow[:, -1])
         scores[STEERING] = [parted.mean, parted.low, parted.high]
     return scores
+
+
+def slopes_tell(name: str) -> bool:
+    """Whether a metric is better one way, so that a slope of it is; a ratio that should stay near 1 has no better slope."""
+    return name in METRICS and METRICS[name].better in ("higher", "lower")
 
 
 def held_out_scores(stage: Path) -> Scores:
@@ -74,6 +83,8 @@ def title(score: str) -> str:
     if score.startswith(HELD_OUT):
         return f"held-out {score.removeprefix(HELD_OUT)}"
     name, _, frames = score.partition("@")
+    if frames == DRIFT:
+        return f"{METRICS[name].title} drift ({METRICS[name].unit}/s)"
     unit = f" ({METRICS[name].unit})" if METRICS[name].unit else ""
     return f"{METRICS[name].title} at {frames}{unit}"
 
@@ -92,7 +103,10 @@ def check_score(score: str, horizon: int, steering_contexts: int, where: str) ->
             raise UserError(
                 f"{where}: steering needs measure.steering_contexts = {MIN_CONTEXTS} or more, here {steering_contexts}"
             )
+    elif name in usual and frames == DRIFT and slopes_tell(name):
+        return
     elif name not in usual or not frames.isdigit() or not 1 <= int(frames) <= horizon:
         raise UserError(
-            f"{where}: {score!r} is no score; write NAME@FRAMES, of {', '.join(usual)} at 1 to {horizon}, steering, or val_TERM"
+            f"{where}: {score!r} is no score; write NAME@FRAMES, of {', '.join(usual)} at 1 to {horizon}, NAME@drift of one that is "
+            "better higher or lower, steering, or val_TERM"
         )
