@@ -46,7 +46,7 @@ class Objective:
     def __init__(self, world: World, options: Options, losses: dict[str, float]):
         self.world = world
         self.options, self.words = self.settings(options)
-        self.losses = Losses(losses, self.makes)
+        self.losses = Losses(losses, self.makes, world)
 
     @classmethod
     def settings(cls, options: Options) -> tuple[dict[str, float], dict[str, str]]:
