@@ -121,6 +121,13 @@ class Dynamics(nn.Module):
         newest_BHWC = torch.zeros(batch, height, width, self.channels, device=weight.device)
         return History(cache, newest_BHWC, torch.ones(batch, device=weight.device))
 
+    def twin(self) -> "Dynamics":
+        """Another network of the same weights, which goes its own way."""
+        with self.registers.device:
+            twin = Dynamics(self.config, self.channels)
+        twin.load_state_dict(self.state_dict())
+        return twin
+
     def tokens(self, height: int, width: int) -> int:
         """Tokens of one frame: its cells, the registers, the action."""
         return height * width + self.config.registers + 1

@@ -124,6 +124,15 @@ def jepa_extractor(world_folder: Path, device: str = "cpu") -> Extractor:
     return Extractor("jepa_frechet", f"video-encoder-{encoder.config.width}/{digest}", features)
 
 
+def ending_at(extractor: Extractor, horizon: int, frames: int) -> Extractor:
+    """The same features of the `frames` frames that end at frame number `horizon`, 1 the first that is made."""
+    return Extractor(
+        f"{extractor.name}@{horizon}",
+        f"{extractor.identity}/frames {horizon - frames + 1} to {horizon}",
+        lambda frames_BFHWC: extractor.features(frames_BFHWC[:, horizon - frames : horizon]),
+    )
+
+
 def lpips_network(weights: Sequence[Path], device: str = "cpu") -> tuple[LPIPS, str]:
     """LPIPS and its identity: the trunk's name and the SHA-256 of its files.
 

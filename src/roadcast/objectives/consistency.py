@@ -1,7 +1,6 @@
 """Train the dynamics to see, from any point of a path, the same end of it: few passes then do for many."""
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -23,17 +22,17 @@ class Consistency(DiffusionForcing):
 
     Consistency distillation (Song et al. 2023, eq. 8 and algorithm 2) of every frame at a level of its own, as in diffusion
     forcing, so that a causal past is in it. The teacher is the world the stage began with, frozen; the target is the moving average
-    of the student. At s = 0 the target is x_s itself.
+    of the student. At s = 0 the target is x_s itself. The finished world is driven in `steps` passes a frame.
     """
 
     defaults: ClassVar[dict[str, float]] = {
-        "levels": 16, "clean_share": 0.5, "clean_level": 0.1, "context_dropout": 0.0,
+        "levels": 16, "steps": 4, "clean_share": 0.5, "clean_level": 0.1, "context_dropout": 0.0,
     }  # fmt: skip
 
     def __init__(self, world: World, options: dict[str, float], losses: dict[str, float]):
         super().__init__(world, options, losses)
-        self.teacher = copy.deepcopy(world.dynamics).requires_grad_(False).eval()
-        self.target = copy.deepcopy(world.dynamics).requires_grad_(False).eval()
+        self.teacher = world.dynamics.twin().requires_grad_(False).eval()
+        self.target = world.dynamics.twin().requires_grad_(False).eval()
         self.average: Mapping[str, Tensor] = {}
 
     @property
@@ -63,3 +62,6 @@ class Consistency(DiffusionForcing):
         made = clean_frames(self.trained, x_t, t, commands, config)
         terms = {"consistency": (made - target).square().mean(), "x": (made - problem.z_BTHWC).square().mean().detach()}
         return self.losses.add_to(terms["consistency"], terms, made, problem.z_BTHWC, clip), terms
+
+    def finish(self, clips: Iterable[Clip]) -> None:
+        self.world.config.flow.steps = int(self.options["steps"])

@@ -1,6 +1,5 @@
 """Train the dynamics on what they themselves make: the rollout that a driver will see, with gradients."""
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -60,9 +59,9 @@ class SelfForcing(Objective):
         self.roles = nn.ModuleDict({"dynamics": self.student})
         if self.options["matching"] or self.options["identity"]:
             start = world.config.start
-            began = World.load(Path(start), str(world.device)).dynamics if start else copy.deepcopy(self.student)
+            began = World.load(Path(start), str(world.device)).dynamics if start else self.student.twin()
             self.teacher = began.requires_grad_(False).eval()
-            self.roles["critic"] = copy.deepcopy(began).requires_grad_(True)
+            self.roles["critic"] = began.twin()
         if self.options["adversarial"]:
             self.roles["discriminator"] = NoisedDiscriminator(self.student.channels).to(world.device)
         self.rollout = world.rollout(int(self.options["steps"]))

@@ -1,5 +1,6 @@
 """How much arithmetic a step of training is."""
 
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -29,7 +30,7 @@ def step_flops(config: Config, stage: StageConfig, frames: int, *, again: bool =
         return None
     try:
         with FakeTensorMode(), torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
-            objective = build_objective(stage.objective, World(config), stage.options, stage.losses)
+            objective = build_objective(stage.objective, World(replace(config, start="")), stage.options, stage.losses)
             apply_remat(objective.trained.train(), stage.remat if again else "none")
             loss, _ = objective.loss(blank_clip(objective, stage, frames), torch.Generator().manual_seed(0))
             loss.backward()

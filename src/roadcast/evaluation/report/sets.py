@@ -25,6 +25,12 @@ NAMES = {
 COLUMNS = ("distance", "at infinitely many", "kernel distance", "precision", "recall", "rows")
 
 
+def title(name: str) -> str:
+    """Of a distance by its extractor's name, "NAME" or "NAME@HORIZON"."""
+    kind, _, horizon = name.partition("@")
+    return f"{TITLES[kind]}, up to frame {horizon}" if horizon else TITLES[kind]
+
+
 def distribution_section(result: "Result") -> str:
     """Tables and curves of every extractor; nothing where there was none."""
     blocks = [
@@ -41,9 +47,9 @@ def _block(name: str, by_system: dict[str, Distribution], identity: str) -> str:
     lines = [
         Series(s, [n for n, _ in d.by_count], [v for _, v in d.by_count], marks=True) for s, d in by_system.items()
     ]
-    chart = line_chart(lines, title=f"{TITLES[name]} by number of rows", x_label="rows", y_label=TITLES[name])
+    chart = line_chart(lines, title=f"{title(name)} by number of rows", x_label="rows", y_label=title(name))
     return (
-        f'<h3>{TITLES[name]}</h3><div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<h3>{title(name)}</h3><div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
         f'<p><small>{escape(identity)}</small></p><figure style="max-width: 460px">{chart}<figcaption>By the number of rows that are '
         "compared: where the curve still falls, the value is bias.</figcaption></figure>"
     )

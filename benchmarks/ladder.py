@@ -1,0 +1,169 @@
+"""The distillation ladder: every way down from one trained world, three seeds each, measured by one protocol.
+
+    python benchmarks/ladder.py run OUT --world RUN/world --test REEL [--features WORLD] [--judge WORLD] [--seeds 0 1 2] [--steps 300]
+    python benchmarks/ladder.py tell OUT [OUT ...] --to docs/results/ladder
+    python benchmarks/ladder.py --quick
+
+`run` takes the world down by Self-Forcing to 4, 2 and 1 passes a frame, and to 4 by consistency distillation and by shortcuts, once a seed,
+and measures each beside the world as it was in 64, 4 and 1 passes. Stopped, the same command goes on. `tell` writes TO.json and TO.md from
+one such folder a data set; the keys of TO.json are those of the first. The last line printed is one JSON object of the figures.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from roadcast.config import Config, load_config, override
+from roadcast.data.ingest import ingest
+from roadcast.data.reel.store import Reel
+from roadcast.evaluation.extractors import jepa_extractor
+from roadcast.evaluation.ladder import Rung, climb, markdown, summary, table
+from roadcast.presets import preset_config
+from roadcast.training.ladder import ladder
+from roadcast.training.run import train
+
+WAYS = {"self_forcing": (4, 2, 1), "consistency": (4,), "shortcut": (4,)}
+TEACHER, NAIVE = 64, (4, 1)
+ONE_STEP = "1, self-forcing"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    commands = parser.add_subparsers(dest="command")
+    run = commands.add_parser("run")
+    run.add_argument("out", type=Path)
+    run.add_argument("--world", type=Path, required=True)
+    run.add_argument("--test", type=Path, required=True)
+    run.add_argument("--split", default="test")
+    run.add_argument("--features", type=Path)
+    run.add_argument("--judge", type=Path)
+    run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    run.add_argument("--steps", type=int, default=300)
+    run.add_argument("--clips", type=int, default=48)
+    run.add_argument("--context", type=int, default=16)
+    run.add_argument("--horizon", type=int, default=64)
+    run.add_argument("--device", default="cpu")
+    tell = commands.add_parser("tell")
+    tell.add_argument("outs", type=Path, nargs="+")
+    tell.add_argument("--to", type=Path, required=True)
+    args = parser.parse_args()
+    if args.quick:
+        with tempfile.TemporaryDirectory() as folder:
+            told = quick(Path(folder))
+    elif args.command == "run":
+        told = climb_all(args)
+    elif args.command == "tell":
+        told = write(args.outs, args.to)
+    else:
+        parser.error("give run, tell or --quick")
+    print(json.dumps(told))
+
+
+def climb_all(args: argparse.Namespace) -> dict[str, float]:
+    """Train and measure all rungs of all seeds; OUT/ladder.json keeps the figures of each seed and the protocol."""
+    config = load_config(args.world / "config.json")
+    reel = Reel(args.test)
+    extractors = [jepa_extractor(args.features, args.device)] if args.features else []
+    settings = {
+        "split": args.split, "clips": args.clips, "context": args.context, "horizon": args.horizon, "judge": args.judge,
+        "extractors": extractors,
+    }  # fmt: skip
+    figures: dict[str, list[dict[str, float]]] = {}
+    for seed in args.seeds:
+        rungs = [Rung(str(TEACHER), args.world, TEACHER)]
+        rungs += [Rung(f"{n}, not distilled", args.world, n) for n in NAIVE]
+        for way, passes in WAYS.items():
+            folder = args.out / f"seed{seed}" / way
+            down = replace(ladder(args.world, config, passes, args.steps, way), seed=seed)
+            train(down, folder, report=report, device=args.device)
+            rungs += [Rung(f"{n}, {way.replace('_', '-')}", folder / f"{way}_{n}" / "world", n) for n in passes]
+        told = climb(rungs, reel, args.out / f"seed{seed}" / "rungs", args.device, seed=1000 * seed, **settings)
+        for name, row in told.items():
+            figures.setdefault(name, []).append(row)
+        kept = {"protocol": protocol(args, config, reel), "rungs": figures}
+        (args.out / "ladder.json").write_text(json.dumps(kept, indent=1) + "\n")
+    return headline(figures)
+
+
+def report(task: str, done: int, total: int, figures: dict[str, float]) -> None:
+    if done % 50 == 0:
+        print(f"{task} {done}/{total} {figures.get('loss', 0):.3f}", flush=True)
+
+
+def protocol(args: argparse.Namespace, config: Config, reel: Reel) -> dict[str, object]:
+    """What the figures depend on."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return {
+        "test": reel.fingerprint, "source": json.loads((args.test / "reel.json").read_text())["origin"]["source"],
+        "split": args.split, "clips": args.clips, "context": args.context, "horizon": args.horizon, "seeds": args.seeds,
+        "training_steps": args.steps, "width": config.dynamics.width, "depth": config.dynamics.depth,
+        "size": [config.data.height, config.data.width], "commit": commit.stdout.strip(), "torch": torch.__version__,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads" if args.device == "cpu" else torch.cuda.get_device_name(),
+    }  # fmt: skip
+
+
+def headline(figures: dict[str, list[dict[str, float]]]) -> dict[str, float]:
+    """The ratios that the ladder is judged by; nothing where there are no Frechet distances."""
+    teacher, one = figures[str(TEACHER)], figures[ONE_STEP]
+    return summary(teacher, one) if "frechet_8" in teacher[0] else {}
+
+
+def write(outs: Sequence[Path], to: Path) -> dict[str, float]:
+    """TO.json and TO.md."""
+    kept = {out.name: json.loads((out / "ladder.json").read_text()) for out in outs}
+    first = next(iter(kept.values()))
+    told = headline(first["rungs"])
+    by_data = {name: {"summary": headline(one["rungs"]), **one} for name, one in kept.items()}
+    to.with_suffix(".json").write_text(
+        json.dumps({**told, "protocol": first["protocol"], "data": by_data}, indent=1) + "\n"
+    )
+    parts = []
+    for name, one in kept.items():
+        facts = ", ".join(f"{key} {value}" for key, value in one["protocol"].items() if key != "test")
+        parts.append(f"## {name}\n\n{markdown(table(one['rungs'], one['protocol']['horizon']))}\n{facts}.\n")
+    to.with_suffix(".md").write_text("\n".join(parts))
+    return told
+
+
+def quick(folder: Path) -> dict[str, float]:
+    """All of it on a world of a few thousand weights, at a size that says nothing but that it runs."""
+    config = override(preset_config("tiny"), QUICK)
+    size = f"height={config.data.height},width={config.data.width}"
+    ingest(f"toyroad:recordings=6,frames=40,weather=clear,{size}", folder / "reel", **SIZE)
+    ingest(f"toyroad:recordings=4,frames=40,weather=clear,seed=1,{size}", folder / "test", split="test", **SIZE)
+    config.data.reel = str(folder / "reel")
+    train(config, folder / "run", report=report)
+    args = {
+        "seeds": [0],
+        "steps": 4,
+        "clips": 4,
+        "context": 4,
+        "horizon": 16,
+        "split": "test",
+        "device": "cpu",
+        "judge": None,
+    }
+    world = folder / "run" / "world"
+    climb_all(argparse.Namespace(out=folder / "toyroad", world=world, test=folder / "test", features=world, **args))
+    return write([folder / "toyroad"], folder / "ladder")
+
+
+SIZE = {"height": 32, "width": 64}
+QUICK = [
+    "data.height=32", "data.width=64", "tokenizer.widths=[8, 16, 16]", "tokenizer.decoder_widths=[]", "tokenizer.latent_channels=8",
+    "dynamics.width=32", "dynamics.depth=4", "dynamics.heads=4", "dynamics.kv_heads=2", "dynamics.context_frames=8",
+    "features.depth=1", "features.width=32", "features.heads=2",
+    "train.tokenizer.steps=4", "train.dynamics.steps=4", "train.dynamics.clip_frames=16",
+]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

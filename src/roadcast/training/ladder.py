@@ -1,0 +1,78 @@
+"""The rungs from a world of many network passes a frame down to one of few, as a run's configuration."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from roadcast.config import Config, StageConfig
+from roadcast.errors import UserError
+
+METHODS = ("self_forcing", "consistency", "shortcut", "mean_flow")
+"""Objectives that leave a world of few passes."""
+
+
+def ladder(world: Path, config: Config, passes: Sequence[int], steps: int, method: str = "self_forcing") -> Config:
+    """The configuration that takes a finished world down to each of `passes` passes a frame, one stage after another.
+
+    Self-Forcing (objectives/self_forcing.py) goes down rung by rung, each stage beginning with the world that the one before it left, and
+    the finished world the teacher of all; one pass a frame gets a small adversarial term besides. The others have no rungs: each number of
+    passes is trained for in turn.
+
+    world   the folder of the finished world, of configuration `config`
+    passes  falling
+    steps   of training, for each
+    method  one of METHODS
+    Raises `UserError` for passes that do not fall, or a world whose dynamics were never trained.
+    """
+    if not passes or list(passes) != sorted(set(passes), reverse=True) or passes[-1] < 1:
+        raise UserError(f"steps {','.join(map(str, passes))}; give falling numbers of passes, for example 4,2,1")
+    before = last_dynamics(config)
+    dynamics = replace(
+        config.dynamics, step_embedding=config.dynamics.step_embedding or method in ("shortcut", "mean_flow")
+    )
+    return replace(
+        config,
+        start=str(world.resolve()),
+        dynamics=dynamics,
+        train={f"{method}_{n}": rung(before, n, steps, method) for n in passes},
+        guard=replace(config.guard, anomaly="off"),  # it would take the student's steps, one in several, for anomalies
+    )
+
+
+def rung(before: StageConfig, passes: int, steps: int, method: str) -> StageConfig:
+    """One stage, batches as in the stage that trained the dynamics, at a fifth of its rate of learning.
+
+    The average is over a tenth of the steps, so that little of the rung above is left in it.
+    """
+    options: dict[str, float] = {"steps": passes}
+    if method == "self_forcing":
+        options["critic_first"] = steps // 10
+        if passes == 1:
+            options["adversarial"] = ADVERSARIAL
+    return StageConfig(
+        objective=method,
+        options=options,
+        steps=steps,
+        batch=before.batch,
+        accumulate=before.accumulate,
+        clip_frames=max(before.clip_frames, 16),
+        lr=before.lr / 5,
+        lr_final=before.lr / 50,
+        warmup=min(100, steps // 10),
+        ema=min(before.ema, max(0.9, 1 - 10 / steps)),
+        evaluate_every=max(1, steps // 4),
+        save_every=max(1, steps // 8),
+    )
+
+
+ADVERSARIAL = 0.02
+
+
+def last_dynamics(config: Config) -> StageConfig:
+    """The stage that trained the dynamics last; `UserError` where there is none."""
+    stages = [stage for stage in config.train.values() if stage.objective != "tokenizer"]
+    if not stages:
+        raise UserError(
+            "the world's configuration has no stage that trained its dynamics; distil a world that was trained"
+        )
+    return stages[-1]

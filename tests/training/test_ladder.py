@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from roadcast.errors import UserError
+from roadcast.flow.world import World
+from roadcast.training.ladder import ladder
+from worlds import micro_config, random_world
+
+
+def test_each_rung_is_a_stage_that_begins_with_the_world_and_has_fewer_passes():
+    config = ladder(Path("runs/mine/world"), micro_config(), [4, 2, 1], steps=200).validate()
+    assert list(config.train) == ["self_forcing_4", "self_forcing_2", "self_forcing_1"]
+    assert [stage.options["steps"] for stage in config.train.values()] == [4, 2, 1]
+    assert config.start.endswith("runs/mine/world") and config.guard.anomaly == "off"
+    assert all(stage.lr < micro_config().train["dynamics"].lr for stage in config.train.values())
+
+
+@pytest.mark.parametrize("passes", [[], [1, 2], [2, 2], [2, 0]])
+def test_passes_that_do_not_fall_are_told(passes):
+    with pytest.raises(UserError, match="falling numbers of passes"):
+        ladder(Path("world"), micro_config(), passes, steps=10)
+
+
+def test_a_world_takes_over_the_networks_that_both_have_and_tells_what_does_not_fit():
+    judge = micro_config()
+    judge.inverse.width = 8
+    ours, theirs = World(judge), random_world()
+    ours.take_over(theirs)
+    assert all(torch.equal(a, b) for a, b in zip(ours.dynamics.parameters(), theirs.dynamics.parameters(), strict=True))
+    with pytest.raises(UserError, match="the dynamics of the world to start from: tensor"):
+        World(micro_config(dynamics__width=64)).take_over(theirs)
