@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from roadcast.cli.evaluate import lookers
 from roadcast.config import Config, load_config, override
 from roadcast.data.ingest import ingest
 from roadcast.data.reel.store import Reel
@@ -45,6 +46,8 @@ def main() -> None:
     run.add_argument("--split", default="test")
     run.add_argument("--features", type=Path)
     run.add_argument("--judge", type=Path)
+    run.add_argument("--lpips-weights", nargs="+", default=())
+    run.add_argument("--fvd-weights")
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     run.add_argument("--steps", type=int, default=300)
     run.add_argument("--clips", type=int, default=48)
@@ -71,10 +74,11 @@ def climb_all(args: argparse.Namespace) -> dict[str, float]:
     """Train and measure all rungs of all seeds; OUT/ladder.json keeps the figures of each seed and the protocol."""
     config = load_config(args.world / "config.json")
     reel = Reel(args.test)
-    extractors = [jepa_extractor(args.features, args.device)] if args.features else []
-    settings = {
+    eyes = lookers(lpips_weights=tuple(args.lpips_weights), fvd_weights=args.fvd_weights, device=args.device)
+    if args.features:
+        eyes["extractors"].append(jepa_extractor(args.features, args.device))
+    settings = eyes | {
         "split": args.split, "clips": args.clips, "context": args.context, "horizon": args.horizon, "judge": args.judge,
-        "extractors": extractors,
     }  # fmt: skip
     figures: dict[str, list[dict[str, float]]] = {}
     for seed in args.seeds:

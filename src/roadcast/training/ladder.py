@@ -42,9 +42,11 @@ def ladder(world: Path, config: Config, passes: Sequence[int], steps: int, metho
 def rung(before: StageConfig, passes: int, steps: int, method: str) -> StageConfig:
     """One stage, batches as in the stage that trained the dynamics, at a fifth of its rate of learning.
 
-    The average is over a tenth of the steps, so that little of the rung above is left in it.
+    The average is over a tenth of the steps, so that little of the rung above is left in it. Self-Forcing imagines twice as far in its
+    second half.
     """
     options: dict[str, float] = {"steps": passes}
+    frames = max(before.clip_frames, 16)
     if method == "self_forcing":
         options["critic_first"] = steps // 10
         if passes == 1:
@@ -55,7 +57,8 @@ def rung(before: StageConfig, passes: int, steps: int, method: str) -> StageConf
         steps=steps,
         batch=before.batch,
         accumulate=before.accumulate,
-        clip_frames=max(before.clip_frames, 16),
+        clip_frames=frames,
+        curriculum=((0, frames), (steps // 2, 2 * frames)) if method == "self_forcing" else (),
         lr=before.lr / 5,
         lr_final=before.lr / 50,
         warmup=min(100, steps // 10),
