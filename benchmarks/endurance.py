@@ -1,0 +1,112 @@
+"""Whether a world lives on: thousands of frames on its own output, by recorded commands and by a sine of steering.
+
+    python benchmarks/endurance.py RUN/world REEL [--frames 2000] [--split train] [--out strips.png]
+    python benchmarks/endurance.py --quick
+
+The longest recording of the split gives the first frames, the commands (again from its start where it is too short) and the real frames
+that pieces of WINDOW made frames are held against by the collapse detector (evaluation/metrics/drift.py). The strips have a frame every
+5 s, real video above. The last line is one JSON object: the share of pieces that collapsed, by drive and kind.
+"""
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from roadcast.config import override
+from roadcast.data.actions import ACTIONS
+from roadcast.data.ingest import ingest
+from roadcast.data.loading.loader import read_clips
+from roadcast.data.reel.store import Reel
+from roadcast.evaluation.metrics.drift import COLLAPSES, collapse
+from roadcast.evaluation.metrics.flow import motion
+from roadcast.evaluation.video_io import encode
+from roadcast.flow.world import World
+from roadcast.presets import preset_config
+
+CONTEXT, WINDOW, PERIOD_S, AMPLITUDE = 16, 64, 8.0, 0.5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("world", type=Path, nargs="?")
+    parser.add_argument("reel", type=Path, nargs="?")
+    parser.add_argument("--frames", type=int, default=2000)
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args()
+    if args.quick:
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(quick(Path(folder))))
+        return
+    if args.world is None or args.reel is None:
+        parser.error("give a world and a reel, or --quick")
+    print(json.dumps(endure(World.load(args.world), Reel(args.reel), args.split, args.frames, args.out)))
+
+
+def endure(world: World, reel: Reel, split: str, frames: int, out: Path | None) -> dict[str, float]:
+    """Drive both ways and judge; strips go to `out`."""
+    longest = max(
+        (n for n, video in enumerate(reel.videos) if video.split == split), key=lambda n: reel.videos[n].frames
+    )
+    video = reel.videos[longest]
+    length = min(video.frames, CONTEXT + frames)
+    clip = read_clips(reel, [(longest, video.first)], length, world.actions)
+    assert clip.frames_BFHWC is not None
+    again = torch.arange(CONTEXT + frames) % length
+    recorded, known = clip.actions_BFA[:, again], clip.known_BFA[:, again]
+    real = clip.frames_BFHWC[0].numpy()
+    told: dict[str, float] = {"frames": frames, "recorded_frames": length}
+    strips = [real[again[CONTEXT :: round(5 * world.fps)].numpy()]]
+    for name, actions in {"recorded": recorded, "sine": sine(recorded, world)}.items():
+        started = time.perf_counter()
+        made = world.imagine(torch.as_tensor(real[None, :CONTEXT]), actions, known | (actions != 0), [0])[0].numpy()
+        told[f"{name}_fps"] = frames / (time.perf_counter() - started)
+        told |= judged(name, made, real, again[CONTEXT:].numpy())
+        strips.append(made[:: round(5 * world.fps)])
+    if out is not None:
+        out.write_bytes(encode(np.concatenate([np.concatenate(list(strip[:20]), axis=1) for strip in strips]), ".png"))
+    return told
+
+
+def sine(recorded_1FA: Tensor, world: World) -> Tensor:
+    """Steering `AMPLITUDE sin(2 pi t / PERIOD_S)` of its typical size, the other controls at their recorded median."""
+    actions = recorded_1FA.median(dim=1, keepdim=True).values.expand_as(recorded_1FA).clone()
+    t = torch.arange(actions.shape[1]) / world.fps
+    steer = world.actions.index("steer")
+    actions[:, :, steer] = AMPLITUDE * ACTIONS["steer"].scale * torch.sin(2 * math.pi * t / PERIOD_S)
+    return actions
+
+
+def judged(name: str, made_FHWC: np.ndarray, real_FHWC: np.ndarray, places: np.ndarray) -> dict[str, float]:
+    """Share of pieces that collapsed, by kind; and how much moves in the first piece and in the last, as a ratio to real video."""
+    found: dict[str, list[bool]] = {kind: [] for kind in COLLAPSES}
+    moved = []
+    for first in range(0, len(made_FHWC) - WINDOW, WINDOW):
+        piece, real = made_FHWC[first : first + WINDOW + 1], real_FHWC[places[first : first + WINDOW + 1]]
+        for kind, value in collapse(piece, real).items():
+            found[kind].append(value)
+        moved.append(motion(piece).magnitude.mean() / max(motion(real).magnitude.mean(), 1e-6))
+    shares = {f"{name}_{kind}": float(np.mean(values)) for kind, values in found.items()}
+    return shares | {f"{name}_motion_first": float(moved[0]), f"{name}_motion_last": float(moved[-1])}
+
+
+def quick(folder: Path) -> dict[str, float]:
+    """A random world of a few thousand weights, driven for a few seconds."""
+    config = override(
+        preset_config("tiny"), ["tokenizer.widths=[8, 16, 16]", "tokenizer.decoder_widths=[]", "dynamics.depth=4"]
+    )
+    ingest("toyroad:recordings=1,frames=100,height=64,width=128", folder / "reel", height=64, width=128, split="train")
+    torch.manual_seed(0)
+    return endure(World(config).eval(), Reel(folder / "reel"), "train", 200, folder / "strips.png")
+
+
+if __name__ == "__main__":
+    main()
