@@ -209,7 +209,7 @@ class ComputeConfig:
                  processes replicates: DDP where shard is 1, HSDP where it is not
     pipeline     stages the dynamics' blocks are cut into, one a process
     context      processes that share the frames of a clip
-    offload      the optimizer's moments live in host memory
+    offload      the optimizer's moments, and networks that are not trained, live in host memory
     save_async   states are written while training goes on: yes, no, or auto: where there is a GPU
     memory_gb    the budget that the memory monitor holds training to; 0: all of the device's
     profile      (first step, last step) of a torch.profiler trace; (0, 0): none
