@@ -33,7 +33,7 @@ class SelfForcing(Objective):
 
     What moves the student, by weight:
     matching     of distributions, as above
-    identity     score identity distillation instead (Zhou et al. 2024, SiD, eq. 23 with alpha = 1): with y = f_teacher(x_t, t) and
+    identity     score identity distillation instead (Zhou et al. 2024, SiD, with alpha = 1): with y = f_teacher(x_t, t) and
                  c = f_critic(x_t, t), `(y - c) (c - z) / mean |z - y|`, the gradient through both networks
     adversarial  a discriminator of noised latents that learns to tell z from the true continuation, for one pass a frame
                  (after Yin et al. 2024, DMD2, section 4.3)
