@@ -3,7 +3,7 @@
 import os
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from roadcast.cli.console import progress, say, show_table
 from roadcast.cli.device import checked
@@ -122,31 +122,44 @@ def run_evaluation(
     folder = world_folder(world_path)
     from roadcast.data.reel.store import Reel
     from roadcast.download import local
-    from roadcast.evaluation.extractors import fid_extractor, frame_extractor, fvd_extractor, jepa_extractor
-    from roadcast.evaluation.learned import depth_measure, lpips_measure
+    from roadcast.evaluation.learned import depth_measure
     from roadcast.evaluation.runner import evaluate as evaluate_world
     from roadcast.flow.world import World
 
     device = checked(device)
     world, reel = World.load(folder, device), Reel(reel_path)
-    measures = [depth_measure(reel, split, local(depth_weights) if depth_weights else None, device)]
-    if lpips_weights:
-        measures.append(lpips_measure([local(part) for part in lpips_weights], device))
+    eyes = lookers(
+        judge=judge, lpips_weights=lpips_weights, fvd_weights=fvd_weights, fid_weights=fid_weights,
+        frame_weights=frame_weights, device=device,
+    )  # fmt: skip
+    eyes["measures"].append(depth_measure(reel, split, local(depth_weights) if depth_weights else None, device))
+    with progress() as show:
+        result = evaluate_world(world, reel, split=split, progress=show, **eyes, **settings)
+    title = (run_of(folder) or folder).resolve().name
+    return result, result.save(
+        out, title=f"Evaluation of {title}", about=about(folder, world, reel), logs=training_logs(folder)
+    )
+
+
+def lookers(
+    *, judge: Path | None = None, lpips_weights: tuple[str, ...] = (), fvd_weights: str | None = None,
+    fid_weights: str | None = None, frame_weights: str | None = None, device: str = "cpu",
+) -> dict[str, Any]:  # fmt: skip
+    """The networks that look at what a world makes, as arguments of an evaluation: `judge`, `measures` and `extractors`."""
+    from roadcast.download import local
+    from roadcast.evaluation.extractors import fid_extractor, frame_extractor, fvd_extractor, jepa_extractor
+    from roadcast.evaluation.learned import lpips_measure
+
     judges = {} if judge is None else parts_of_judge(world_folder(judge))
     given = {
         fvd_extractor: fvd_weights, fid_extractor: fid_weights, frame_extractor: frame_weights,
         jepa_extractor: judges.get("features"),
     }  # fmt: skip
-    extractors = [extractor(local(where), device=device) for extractor, where in given.items() if where is not None]
-    with progress() as show:
-        result = evaluate_world(
-            world, reel, split=split, judge=judges.get("inverse"), measures=measures, extractors=extractors,
-            progress=show, **settings,
-        )  # fmt: skip
-    title = (run_of(folder) or folder).resolve().name
-    return result, result.save(
-        out, title=f"Evaluation of {title}", about=about(folder, world, reel), logs=training_logs(folder)
-    )
+    return {
+        "judge": judges.get("inverse"),
+        "measures": [lpips_measure([local(part) for part in lpips_weights], device)] if lpips_weights else [],
+        "extractors": [make(local(where), device=device) for make, where in given.items() if where is not None],
+    }
 
 
 def about(folder: Path, world: "World", reel: "Reel") -> dict[str, str]:
@@ -182,7 +195,7 @@ def show_result(result: "Result") -> None:
     from roadcast.evaluation.metrics.catalogue import METRICS
     from roadcast.evaluation.report.page import NAMES
     from roadcast.evaluation.report.sets import NAMES as SETS
-    from roadcast.evaluation.report.sets import TITLES, number
+    from roadcast.evaluation.report.sets import number, title
 
     horizons = result.protocol.horizons
     rows = [[f"{len(result.protocol.clips)} clips, frames ahead:", *map(str, horizons)]]
@@ -198,7 +211,7 @@ def show_result(result: "Result") -> None:
     show_table(rows)
     for name, by_system in result.distributions.items():
         values = ", ".join(f"{SETS[system]} {number(d.frechet.mean)}" for system, d in by_system.items())
-        say(f"{TITLES[name]} of {by_system['model'].count} rows: {values}")
+        say(f"{title(name)} of {by_system['model'].count} rows: {values}")
     if (test := result.steering) is None:
         say(f"steering: {result.steering_note}")
     else:
