@@ -33,7 +33,8 @@ class Objective:
 
     `defaults` are the numbers a recipe may set as options, and `choices` the words, the first of each the default; `options` and
     `words` are those in force. `reads` says whether clips come as frames or latents, `makes` what comes out, "frames", "latents" or
-    nothing that one could look at. `losses` are the stage's further terms, for `loss` to add to its own.
+    nothing that one could look at. `losses` are the stage's further terms, for `loss` to add to its own. `one_call` says whether the
+    trained network is called once a batch, so that it may be cut in between (`OneCall`).
     """
 
     name: ClassVar[str]
@@ -41,6 +42,7 @@ class Objective:
     makes: ClassVar[str] = ""
     defaults: ClassVar[dict[str, float]] = {}
     choices: ClassVar[dict[str, tuple[str, ...]]] = {}
+    one_call: ClassVar[bool] = False
     step = 0
 
     def __init__(self, world: World, options: Options, losses: dict[str, float]):
@@ -143,6 +145,8 @@ class Problem:
 class OneCall(Objective):
     """An objective that calls the trained network once a batch: asking and judging are apart, so that the network in between
     may be cut into stages on several processes (parallel/pipeline.py)."""
+
+    one_call = True
 
     def prepare(self, clip: Clip, generator: torch.Generator) -> Problem:
         """What to ask about one batch. All chance comes from `generator`."""

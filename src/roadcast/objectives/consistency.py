@@ -25,6 +25,7 @@ class Consistency(DiffusionForcing):
     of the student. At s = 0 the target is x_s itself. The finished world is driven in `steps` passes a frame.
     """
 
+    one_call = False
     defaults: ClassVar[dict[str, float]] = {
         "levels": 16, "steps": 4, "clean_share": 0.5, "clean_level": 0.1, "context_dropout": 0.0,
     }  # fmt: skip

@@ -35,6 +35,7 @@ class SelfContext(DiffusionForcing):
     On held-out clips the share is `share_to` throughout, so that losses compare, and `drift` stands beside them.
     """
 
+    one_call = False
     defaults: ClassVar[dict[str, float]] = DiffusionForcing.defaults | {
         "context": 4, "steps": 2, "share_from": 0.0, "share_to": 0.5, "rise": 0.1, "tolerance": 1.05, "stored": 0,
     }  # fmt: skip

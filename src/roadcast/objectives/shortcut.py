@@ -28,6 +28,7 @@ class AverageVelocity(DiffusionForcing):
     `steps` passes a frame.
     """
 
+    one_call = False
     defaults: ClassVar[dict[str, float]] = DiffusionForcing.defaults | {"bootstrap": 0.25, "steps": 4}
 
     def __init__(self, world: World, options: Options, losses: dict[str, float]):
@@ -48,13 +49,13 @@ class AverageVelocity(DiffusionForcing):
     def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
         problem = self.prepare(clip, generator)
         t, d = problem.t_BT.clone(), torch.zeros_like(problem.t_BT)
-        some = slice(int(self.options["bootstrap"] * len(t) + torch.rand((), generator=generator)))
+        some = slice(int(self.options["bootstrap"] * len(t) + torch.rand((), generator=self.chance(generator))))
         moves, (levels, lengths) = t[some] > self.options["clean_level"], self.lengths(t[some], generator)
         t[some], d[some] = torch.where(moves, levels, t[some]), torch.where(moves, lengths, 0)
         z = problem.z_BTHWC
         problem = replace(problem, t_BT=t, x_BTHWC=add_noise(z, torch.randn(z.shape, generator=generator).to(z), t))
         answer = self.trained(problem.x_BTHWC, t, problem.commands_BTA, d_BT=d)
-        if moves.any():
+        if some.stop:
             with torch.no_grad():
                 stepped = self.target(rows(problem, some), d[some])
             target = torch.cat([torch.where(expand(moves, z), stepped, z[some]), z[some.stop :]])

@@ -41,7 +41,7 @@ def parallelise(
     model = objective.trained
     cut = isinstance(model, Dynamics) and mesh.stages > 1
     if cut:
-        _check_pipeline(objective, stage, mesh)
+        check_pipeline(objective, stage, mesh)
     elif isinstance(model, Dynamics) and mesh.along_clip is not None:
         spread(model, Frames.of(mesh))
     if compute.precision == "fp8":
@@ -65,8 +65,9 @@ def compile_blocks(model: torch.nn.Module) -> None:
             part.compile(dynamic=False)
 
 
-def _check_pipeline(objective: Objective, stage: StageConfig, mesh: Mesh) -> None:
-    if objective.frozen or not (hasattr(objective, "prepare") and hasattr(objective, "judge")):
+def check_pipeline(objective: Objective, stage: StageConfig, mesh: Mesh) -> None:
+    """Raise `UserError` where the network cannot be cut into the stages of the mesh."""
+    if not objective.one_call:
         raise UserError(
             f"compute.pipeline = {mesh.stages} cuts the network between asking and judging, and objective {stage.objective!r} is of "
             "one piece; set compute.pipeline = 1, or choose diffusion_forcing or teacher_forcing"

@@ -1,7 +1,7 @@
 """What the training loop asks of however many processes: an engine, and what an engine asks of an objective."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ Micro = tuple[Clip, torch.Generator]
 class Objective(Protocol):
     """What is minimised (roadcast.objectives); `rests` where some parameters get no gradient in some steps; `frozen` are the
     networks that it calls beside those `trained`."""
+
+    one_call: ClassVar[bool]
 
     @property
     def rests(self) -> bool: ...
