@@ -15,7 +15,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from roadcast.errors import UserError
 from roadcast.web.app import create_app, serve
-from roadcast.web.protocol import Controls, Credit, Frame, Message, Pace, Pause, Reset, dump
+from roadcast.web.messages import Controls, Credit, Pace, Pause, Reset, dump
+from roadcast.web.protocol import Frame
 
 
 class PaintSession:
@@ -62,7 +63,7 @@ def client(session):
         yield client
 
 
-def send(ws, *messages: Message) -> None:
+def send(ws, *messages) -> None:
     for message in messages:
         ws.send_text(dump(message))
 
@@ -88,7 +89,7 @@ def until(condition, seconds: float = 5.0) -> None:
 def test_page_health_and_info(client):
     assert client.get("/healthz").json() == {"status": "ok", "busy": False}
     assert client.get("/info").json() == {
-        "name": "paint", "protocol": 1, "fps": 200.0, "width": 32, "height": 16,
+        "name": "paint", "protocol": 2, "fps": 200.0, "width": 32, "height": 16,
         "actions": ["steer", "throttle", "brake"], "scenes": ["day", "night"],
     }  # fmt: skip
     page = client.get("/")

@@ -17,7 +17,8 @@ from fastapi.staticfiles import StaticFiles
 
 from roadcast.errors import UserError
 from roadcast.web.driver import Driver, World
-from roadcast.web.protocol import VERSION, parse
+from roadcast.web.messages import parse
+from roadcast.web.protocol import VERSION
 
 if TYPE_CHECKING:
     from roadcast.serving.session import Session

@@ -6,6 +6,7 @@ that frame t is encoded while frame t + 1 is computed and the event loop stays f
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,8 @@ import cv2
 import numpy as np
 
 from roadcast.errors import UserError
-from roadcast.web.protocol import MAX_CREDIT, Controls, Credit, Frame, Message, Pace, Pause, Reset
+from roadcast.web.messages import Controls, Create, Credit, Pace, Pause, Reset
+from roadcast.web.protocol import MAX_CREDIT, Frame
 
 if TYPE_CHECKING:
     from roadcast.serving.session import Session
@@ -91,7 +93,7 @@ class Driver:
     def __init__(self, world: World, send: Callable[[bytes], Awaitable[None]]):
         self._world, self._send = world, send
         self._changed = asyncio.Event()
-        self._controls = Controls()
+        self._controls = Controls(0)
         self._reset: Reset | None = Reset()
         self._paused = self._unlimited = False
         self._credit = 0
@@ -99,17 +101,17 @@ class Driver:
         self._unsent_since: float | None = None
         self._frame_id = 0
 
-    def handle(self, message: Message) -> None:
+    def handle(self, message: object) -> None:
         """Take one message of the client's; `UserError` for a scene the session does not have."""
         match message:
             case Controls():
                 self._controls = message
             case Credit():
                 self._credit = min(self._credit + message.frames, MAX_CREDIT)
-            case Reset():
+            case Create() | Reset():
                 if message.scene >= (scenes := len(self._world.session.scenes)):
                     raise UserError(f"reset: scene = {message.scene}, but there are {scenes}; use 0 to {scenes - 1}")
-                self._reset = message
+                self._reset = Reset(message.scene, message.seed)
             case Pause():
                 self._paused = message.paused
             case Pace():
@@ -170,8 +172,8 @@ class Driver:
             ready_ns = time.monotonic_ns()
             height, width = shot.frame_HWC.shape[:2]
             frame = Frame(
-                width, height, shot.frame_id, shot.action_id, shot.stepped_ns, ready_ns,
-                shot.step_ms, (ready_ns - start_ns) / 1e6, shot.first, jpeg,
+                width, height, shot.frame_id, shot.action_id, 0, 0, 0, math.nan, shot.stepped_ns, ready_ns, 0.0,
+                shot.step_ms, (ready_ns - start_ns) / 1e6, "", shot.first, jpeg=jpeg,
             )  # fmt: skip
             await self._send(frame.pack())
 

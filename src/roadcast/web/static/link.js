@@ -1,7 +1,7 @@
 // The WebSocket: frames in, messages out, and another try whenever it breaks. The layout of a frame is in protocol.py.
 
-const VERSION = 1;
-const HEADER_BYTES = 40;
+const VERSION = 2;
+const HEADER_BYTES = 80;
 const CREDIT = 2;
 const BUSY = 1013;
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
@@ -16,9 +16,9 @@ export function readFrame(buffer) {
     height: view.getUint16(6, true),
     id: view.getUint32(8, true),
     actionId: view.getUint32(12, true),
-    stepMs: view.getFloat32(32, true),
-    encodeMs: view.getFloat32(36, true),
-    jpeg: new Blob([new Uint8Array(buffer, HEADER_BYTES)], { type: "image/jpeg" }),
+    stepMs: view.getFloat32(56, true),
+    encodeMs: view.getFloat32(60, true),
+    jpeg: new Blob([new Uint8Array(buffer, HEADER_BYTES + 4 * view.getUint16(26, true))], { type: "image/jpeg" }),
   };
 }
 
@@ -42,6 +42,7 @@ export class Link {
     const info = fetch("info").then((answer) => answer.json());
     info.catch(() => socket.close());
     socket.onopen = async () => {
+      this.send({ type: "create" });
       try {
         this.handlers.onOpen(await info);
       } catch {
@@ -61,7 +62,8 @@ export class Link {
 
   async receive(socket, data) {
     if (typeof data === "string") {
-      this.handlers.onError(JSON.parse(data).message);
+      const message = JSON.parse(data);
+      if (message.type === "error" && message.code !== "full") this.handlers.onError(message.message);
       return;
     }
     try {
