@@ -48,7 +48,9 @@ class SelfForcing(Objective):
         "matching": 1.0,
         "identity": 0.0,
         "adversarial": 0.0,
-        "regression": 0.02,
+        "regression": 0.1,
+        "regression_decay": 0.8,
+        "shift": 3.0,
         "critic_steps": 2,
         "critic_first": 0,
     }
@@ -86,14 +88,19 @@ class SelfForcing(Objective):
         return torch.is_grad_enabled() and (turn or len(self.roles) == 1)
 
     def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
-        z_true, context = latents_of(clip, self.world.tokenizer), int(self.options["context"])
-        exit = int(torch.randint(int(self.options["steps"]), (), generator=self.chance(generator)))
+        z_true, chance = latents_of(clip, self.world.tokenizer), self.chance(generator)
+        context, window = int(self.options["context"]), int(self.options["window"])
+        exit = int(torch.randint(int(self.options["steps"]), (), generator=chance))
+        frames = int(torch.randint(min(context + window, z_true.shape[1]), z_true.shape[1] + 1, (), generator=chance))
+        z_true = z_true[:, :frames]
         with torch.set_grad_enabled(self.moves):
             z = self.imagine(clip, z_true, context, exit, generator)
         commands = commands_of(clip, clip.known_BFA, self.world.config)
-        judged = slice(-min(z.shape[1], context + int(self.options["window"])), None)
+        judged = slice(max(0, frames - context - window), frames)
         z, z_true, commands = z[:, judged], z_true[:, judged], commands[:, judged]
-        terms = {"regression": (z - z_true)[:, context:].square().mean()}
+        depth = judged.start + torch.arange(z.shape[1] - context, device=z.device)
+        near = self.options["regression_decay"] ** depth
+        terms = {"regression": (expand(near[None], z) * (z - z_true)[:, context:].square()).mean()}
         loss = self.options["regression"] * terms["regression"]
         if self.moves:
             for name in ("matching", "identity", "adversarial"):
@@ -116,15 +123,21 @@ class SelfForcing(Objective):
         """The clip's first `context` latents and the student's own after them, each frame left at pass `exit`, [B, T, H, W, C]."""
         seeds = torch.randint(2**62, (len(clip),), generator=generator).tolist()
         made, learns = [z_true[:, :context]], z_true.shape[1] - int(self.options["window"])
-        future = self.rollout.unroll(made[0], clip.actions_BFA, clip.known_BFA, seeds, exit)
+        given = slice(0, z_true.shape[1] * self.world.config.tokenizer.time_stride)
+        future = self.rollout.unroll(made[0], clip.actions_BFA[:, given], clip.known_BFA[:, given], seeds, exit)
         for f in range(context, z_true.shape[1]):
             with torch.set_grad_enabled(f >= learns and torch.is_grad_enabled()):
                 made.append(next(future))
         return torch.cat(made, dim=1)
 
     def noised(self, z: Tensor, context: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The frames at one random level a clip, those of the context at the level that a rollout remembers frames at."""
-        t = torch.rand(len(z), 1, generator=generator).expand(-1, z.shape[1]).clone()
+        """The frames at one random level a clip, those of the context at the level that a rollout remembers frames at.
+
+        `t = s u / (1 + (s - 1) u)`, u uniform (Esser et al. 2024, eq. 23): s = `shift` > 1 asks more of high levels, where what is far off
+        shows; at low ones teacher and critic both see z, and their difference, divided by next to nothing, is noise.
+        """
+        u, shift = torch.rand(len(z), 1, generator=generator), self.options["shift"]
+        t = (shift * u / (1 + (shift - 1) * u)).expand(-1, z.shape[1]).clone()
         t[:, :context] = self.world.config.flow.context_noise
         t = t.to(z)
         return add_noise(z, torch.randn(z.shape, generator=generator).to(z), t), t

@@ -15,8 +15,7 @@ def ladder(world: Path, config: Config, passes: Sequence[int], steps: int, metho
     """The configuration that takes a finished world down to each of `passes` passes a frame, one stage after another.
 
     Self-Forcing (objectives/self_forcing.py) goes down rung by rung, each stage beginning with the world that the one before it left, and
-    the finished world the teacher of all; one pass a frame gets a small adversarial term besides. The others have no rungs: each number of
-    passes is trained for in turn.
+    the finished world the teacher of all. The others have no rungs: each number of passes is trained for in turn.
 
     world   the folder of the finished world, of configuration `config`
     passes  falling
@@ -40,17 +39,16 @@ def ladder(world: Path, config: Config, passes: Sequence[int], steps: int, metho
 
 
 def rung(before: StageConfig, passes: int, steps: int, method: str) -> StageConfig:
-    """One stage, batches as in the stage that trained the dynamics, at a fifth of its rate of learning.
+    """One stage, batches as in the stage that trained the dynamics, at a twentieth of its rate of learning: critic and teacher differ
+    by little, and steps of a size that is right for learning from nothing are mostly noise (LOG.md).
 
-    The average is over a tenth of the steps, so that little of the rung above is left in it. Self-Forcing imagines twice as far in its
+    The average is over a twentieth of the steps, so that little of the rung above is left in it. Self-Forcing imagines twice as far in its
     second half.
     """
     options: dict[str, float] = {"steps": passes}
     frames = max(before.clip_frames, 16)
     if method == "self_forcing":
         options["critic_first"] = steps // 10
-        if passes == 1:
-            options["adversarial"] = ADVERSARIAL
     return StageConfig(
         objective=method,
         options=options,
@@ -59,16 +57,13 @@ def rung(before: StageConfig, passes: int, steps: int, method: str) -> StageConf
         accumulate=before.accumulate,
         clip_frames=frames,
         curriculum=((0, frames), (steps // 2, 2 * frames)) if method == "self_forcing" else (),
-        lr=before.lr / 5,
-        lr_final=before.lr / 50,
+        lr=before.lr / 20,
+        lr_final=before.lr / 100,
         warmup=min(100, steps // 10),
-        ema=min(before.ema, max(0.9, 1 - 10 / steps)),
+        ema=min(before.ema, max(0.9, 1 - 5 / steps)),
         evaluate_every=max(1, steps // 4),
         save_every=max(1, steps // 8),
     )
-
-
-ADVERSARIAL = 0.02
 
 
 def last_dynamics(config: Config) -> StageConfig:
