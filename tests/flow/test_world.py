@@ -18,6 +18,14 @@ def test_a_saved_world_comes_back_whole(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(world.state_dict().values(), again.state_dict().values(), strict=True))
 
 
+def test_a_world_saved_in_half_precision_is_loaded_as_float32(tmp_path):
+    world = random_world()
+    world.save(tmp_path, torch.float16)
+    assert all(x.dtype == torch.float16 for x in load_tensors(tmp_path / "weights.safetensors").values())
+    for again, exact in zip(World.load(tmp_path).state_dict().values(), world.state_dict().values(), strict=True):
+        assert torch.equal(again, exact.half().float())
+
+
 def test_other_shapes_and_damaged_files_are_named(tmp_path):
     random_world().save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())

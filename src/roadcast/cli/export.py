@@ -9,7 +9,7 @@ from typing import Literal
 
 from roadcast.cli.console import say, show_facts, size
 from roadcast.cli.device import checked
-from roadcast.cli.folders import world_folder
+from roadcast.cli.folders import check_free, world_folder
 from roadcast.errors import UserError
 from roadcast.files import replacing
 from roadcast.optional import load_extra
@@ -42,8 +42,7 @@ def export(
         precision: Number format of the networks, of aoti; auto takes the fastest, by measuring this machine.
         device: Where the step is to run, of aoti: cpu, cuda, cuda:1. The tokenizer's ONNX files run anywhere.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"{out}: is there already and not an empty folder; give another --out, or remove it")
+    check_free(out)
     if steps is not None and steps < 1:
         raise UserError(f"--steps {steps}: give at least 1")
     folder = world_folder(world)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from roadcast.cli.console import say, show_facts, size
 from roadcast.cli.data.info import tell_reel
-from roadcast.cli.folders import kind_of, parameter_counts
+from roadcast.cli.folders import kind_of, named, parameter_counts
 from roadcast.cli.memory import tell_memory
 from roadcast.errors import UserError
 from roadcast.presets import PRESETS, preset_config
@@ -30,17 +30,18 @@ def info(
     Examples:
       roadcast info reels/mine       what `roadcast data info` tells
       roadcast info runs/mine        networks, and how far each stage of the training is
+      roadcast info toyroad          the world that comes with roadcast
       roadcast info small            the preset's networks and stages
       roadcast info base --memory --batch 4 --dtype bfloat16
 
     Args:
-        path: The folder, or the name of a preset.
+        path: The folder, or the name of a preset or of the world that comes with roadcast.
         memory: Tell where the memory of training and of driving goes instead; nothing of it is taken to count it.
         batch: With --memory: clips a step, in place of each stage's own number.
         frames: With --memory: frames a clip, likewise.
         dtype: With --memory: what the forward pass computes in; bfloat16 is autocast, the weights staying float32.
     """
-    folder = Path(path)
+    folder = named(Path(path))
     if memory:
         tell_memory(config_of(path), batch, frames, dtype)
         return
@@ -70,9 +71,10 @@ def config_of(path: str) -> "Config":
     """The configuration of a run, a world or a preset; `UserError` for anything else."""
     from roadcast.config import load_config
 
-    match kind_of(Path(path)):
+    folder = named(Path(path))
+    match kind_of(folder):
         case "run" | "world":
-            return load_config(Path(path) / "config.json")
+            return load_config(folder / "config.json")
         case "reel":
             raise UserError(f"{path}: is a reel, and --memory asks about networks; give a run, a world or a preset")
         case _ if path in PRESETS:

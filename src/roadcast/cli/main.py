@@ -11,11 +11,12 @@ from roadcast.errors import UserError
 from roadcast.files import BARRED, FULL
 
 DONE, FAULT, MISUSE, INTERRUPTED = 0, 1, 2, 130
-RESUMABLE = ("ingest", "train", "demo", "ablate", "sweep")
+RESUMABLE = ("ingest", "train", "distil", "demo", "ablate", "sweep")
 
 COMMANDS = {
     "ingest": "turn raw recordings into a reel",
     "train": "train a world on a reel",
+    "distil": "take a world down to few network passes a frame",
     "reproduce": "train a run again from its record, and compare the loss curves",
     "generate": "drive a world by a script and write a video",
     "evaluate": "measure a world and write a report",
@@ -25,6 +26,7 @@ COMMANDS = {
     "leaderboard": "rank what was measured by one protocol",
     "drive": "take the wheel, in the browser",
     "export": "write a world as files that run without roadcast's model code",
+    "release": "make a world ready to be given away: half the bytes, and a model card",
     "demo": "the whole road once, on a small built-in world, in about ten minutes",
     "info": "what a folder or a preset is",
     "data": "look into a reel, check it, show it, divide and join reels",

@@ -89,11 +89,12 @@ class World(nn.Module):
                 steps = {key: value for key, value in own.state_dict().items() if key.startswith("embed_step.")}
                 load_weights(own, steps | part.state_dict(), Path(f"the {name} of the world to start from"))
 
-    def save(self, folder: Path) -> None:
-        """Write config.json and weights.safetensors into `folder`."""
+    def save(self, folder: Path, dtype: torch.dtype | None = None) -> None:
+        """Write config.json and weights.safetensors into `folder`, rounded to `dtype` if given; `load` widens them again."""
         folder.mkdir(parents=True, exist_ok=True)
         self.config.save(folder / "config.json")
-        save_tensors(folder / "weights.safetensors", self.state_dict(), {"format": "roadcast world"})
+        tensors = {name: x.to(dtype) if x.is_floating_point() else x for name, x in self.state_dict().items()}
+        save_tensors(folder / "weights.safetensors", tensors, {"format": "roadcast world"})
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> "World":
