@@ -19,7 +19,7 @@ RECIPES = [path for path in FILES if path not in STUDIES]
 
 ON_THEIR_OWN = {"judge", "features"}
 """Recipes that are laid over no preset."""
-OVER_TINY = {"demo", "curriculum"}
+OVER_TINY = {"demo", "box", "curriculum"}
 
 
 def test_there_is_a_recipe_for_every_preset_and_the_demo():
