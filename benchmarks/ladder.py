@@ -34,6 +34,7 @@ from roadcast.training.run import train
 WAYS = {"self_forcing": (4, 2, 1), "consistency": (4,), "shortcut": (4,)}
 TEACHER, NAIVE = 64, (4, 1)
 ONE_STEP = "1, self-forcing"
+MARK = "<!-- below: python benchmarks/ladder.py tell -->\n"
 
 
 def main() -> None:
@@ -125,7 +126,7 @@ def headline(figures: dict[str, list[dict[str, float]]]) -> dict[str, float]:
 
 
 def write(outs: Sequence[Path], to: Path) -> dict[str, float]:
-    """TO.json and TO.md."""
+    """TO.json, and the tables of TO.md, below MARK; what a person wrote above it stays."""
     kept = {out.name: json.loads((out / "ladder.json").read_text()) for out in outs}
     first = next(iter(kept.values()))
     told = headline(first["rungs"])
@@ -137,7 +138,9 @@ def write(outs: Sequence[Path], to: Path) -> dict[str, float]:
     for name, one in kept.items():
         facts = ", ".join(f"{key} {value}" for key, value in one["protocol"].items() if key != "test")
         parts.append(f"## {name}\n\n{markdown(table(one['rungs'], one['protocol']['horizon']))}\n{facts}.\n")
-    to.with_suffix(".md").write_text("\n".join(parts))
+    page = to.with_suffix(".md")
+    above = page.read_text().partition(MARK)[0] if page.exists() else ""
+    page.write_text(above + MARK + "\n" + "\n".join(parts))
     return told
 
 
