@@ -6,7 +6,7 @@
 
 `run` takes the world down by Self-Forcing to 4, 2 and 1 passes a frame, and to 4 by consistency distillation and by shortcuts, once a seed,
 and measures each beside the world as it was in 64, 4 and 1 passes, which has no seed but the noise's: one, or as many as --undistilled
-says. Stopped, the same command goes on. `tell` writes TO.json and TO.md from one such folder a data set; the keys of TO.json are those of
+says; the others are taken for --rivals seeds. Stopped, the same command goes on. `tell` writes TO.json and TO.md from one such folder a data set; the keys of TO.json are those of
 the first. The last line printed is one JSON object of the figures.
 """
 
@@ -51,6 +51,7 @@ def main() -> None:
     run.add_argument("--lpips-weights", nargs="+", default=())
     run.add_argument("--fvd-weights")
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    run.add_argument("--rivals", type=int, default=3, help="seeds that ways other than Self-Forcing are gone with")
     run.add_argument("--undistilled", type=int, default=1, help="seeds that the world as it was is measured with")
     run.add_argument("--steps", type=int, default=300)
     run.add_argument("--clips", type=int, default=48)
@@ -90,6 +91,8 @@ def climb_all(args: argparse.Namespace) -> dict[str, float]:
             rungs = [Rung(str(TEACHER), args.world, TEACHER)]
             rungs += [Rung(f"{n}, not distilled", args.world, n) for n in NAIVE]
         for way, passes in WAYS.items():
+            if way != "self_forcing" and seed not in args.seeds[: args.rivals]:
+                continue
             folder = args.out / f"seed{seed}" / way
             down = replace(ladder(args.world, config, passes, args.steps, way), seed=seed)
             train(down, folder, report=report, device=args.device)
