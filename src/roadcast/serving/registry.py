@@ -1,0 +1,199 @@
+"""Versions of worlds that never change, names that move from one to the next, and a log of who moved them and why."""
+
+import getpass
+import os
+import re
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from roadcast.errors import UserError
+from roadcast.serving.manifest import check_files, digest
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+Record = dict[str, Any]
+
+
+class Store(Protocol):
+    """Where a registry's bytes lie. What they mean is the registry's affair."""
+
+    def add(self, model: str, folder: Path) -> int:
+        """Keep a copy of `folder` under the model's next number."""
+        ...
+
+    def fetch(self, model: str, version: int) -> Path:
+        """A local folder with a version's files, to be read only."""
+        ...
+
+    def aliases(self, model: str) -> dict[str, int]: ...
+
+    def set_alias(self, model: str, alias: str, version: int) -> None:
+        """Let an alias name a version; a reader sees the old one or the new."""
+        ...
+
+    def append(self, record: Record) -> None:
+        """Add a record of a `record["model"]` to the log; it is on the disk on return."""
+        ...
+
+    def records(self) -> list[Record]:
+        """The log, oldest first."""
+        ...
+
+    def locked(self) -> AbstractContextManager[None]:
+        """One writer at a time, as far as the store can hold writers off."""
+        ...
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version: when it was pushed, its manifest's SHA-256, and why it was quarantined, "" if it was not."""
+
+    number: int
+    pushed: str
+    digest: str
+    quarantined: str
+
+
+class Registry:
+    """Models, their versions and their aliases over a store.
+
+    Every change is first a record in the log (time, who, event, model, version, why) and then done. A version is one only once
+    its push is recorded; its quarantine and the past of an alias are read from the log too.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time):
+        self.store, self.clock = store, clock
+
+    def push(self, model: str, folder: Path) -> int:
+        """Keep the version in `folder`, as `serving.pack` made it, under the model's next number.
+
+        Raises `UserError` where a file is not the one in the manifest, or the name is none.
+        """
+        _checked_name("model", model)
+        check_files(folder)
+        with self.store.locked():
+            version = self.store.add(model, folder)
+            self._record("push", model, version, digest=digest(folder))
+        return version
+
+    def models(self) -> list[str]:
+        """The models that have a version."""
+        return sorted({record["model"] for record in self.store.records() if record["event"] == "push"})
+
+    def versions(self, model: str) -> list[Version]:
+        """A model's versions, oldest first; `UserError` for a model that has none."""
+        records = [record for record in self.store.records() if record["model"] == model]
+        bad = {record["version"]: record["why"] for record in records if record["event"] == "quarantine"}
+        found = [
+            Version(record["version"], record["time"], record["digest"], bad.get(record["version"], ""))
+            for record in records
+            if record["event"] == "push"
+        ]
+        if not found:
+            models = ", ".join(self.models()) or "none yet; push one with `roadcast models push`"
+            raise UserError(f"model {model!r} is not in the registry, which has {models}")
+        return found
+
+    def version(self, model: str, number: int) -> Version:
+        """One of them; `UserError` where there is none of that number."""
+        versions = {version.number: version for version in self.versions(model)}
+        if number not in versions:
+            raise UserError(f"{model}/{number}: no such version; choose one of {', '.join(map(str, versions))}")
+        return versions[number]
+
+    def aliases(self, model: str) -> dict[str, int]:
+        """The version that each alias of a model names."""
+        return self.store.aliases(model)
+
+    def resolve(self, reference: str) -> tuple[str, int]:
+        """Model and version of "mine/3" or "mine@production"; `UserError` where it names nothing."""
+        model, mark, which = reference.partition("@" if "@" in reference else "/")
+        if mark == "/" and which.isdigit():
+            return model, self.version(model, int(which)).number
+        if mark != "@":
+            raise UserError(
+                f"{reference!r} names no version; write MODEL/NUMBER or MODEL@ALIAS, such as mine@production"
+            )
+        self.versions(model)
+        aliases = self.aliases(model)
+        if which not in aliases:
+            raise UserError(f"{reference}: no such alias; {model} has {', '.join(sorted(aliases)) or 'none'}")
+        return model, aliases[which]
+
+    def fetch(self, model: str, number: int) -> Path:
+        """A local folder with the version, every byte of it as it was pushed, or a `UserError`."""
+        pushed = self.version(model, number)
+        folder = self.store.fetch(model, number)
+        check_files(folder)
+        if digest(folder) != pushed.digest:
+            raise UserError(f"{model}/{number}: its manifest is not the one that was pushed; push the world again")
+        return folder
+
+    def promote(self, model: str, number: int, alias: str, why: str = "") -> None:
+        """Let `alias` name this version; `UserError` where it is quarantined. Whether it is fit to is the gate's to say."""
+        _checked_name("alias", alias)
+        with self.store.locked():
+            if reason := self.version(model, number).quarantined:
+                raise UserError(
+                    f"{model}/{number} is quarantined ({reason}); mend the world and push it as a new version"
+                )
+            self._move(model, alias, number, why)
+
+    def refuse(self, model: str, number: int, alias: str, why: str) -> None:
+        """Record that the gate did not let a version through."""
+        with self.store.locked():
+            self._record("refuse", model, number, alias=alias, why=why)
+
+    def quarantine(self, model: str, number: int, why: str) -> dict[str, int | None]:
+        """No alias may name this version any more; those that do go back to the last good one they named.
+
+        Returns where each of them went; None for one that has nowhere to go and stays, for a bad world may beat none.
+        Replicas may all ask for the same: what is quarantined already stays so, and nothing moves twice.
+        """
+        with self.store.locked():
+            if not self.version(model, number).quarantined:
+                self._record("quarantine", model, number, why=why)
+            moved = {alias: self.before(model, alias) for alias, now in self.aliases(model).items() if now == number}
+            for alias, good in moved.items():
+                if good is not None:
+                    self._move(model, alias, good, f"back from {number}: {why}")
+        return moved
+
+    def before(self, model: str, alias: str) -> int | None:
+        """The last version that `alias` named before its present one, and that is not quarantined; None where there is none."""
+        good = {version.number for version in self.versions(model) if not version.quarantined}
+        now = self.aliases(model).get(alias)
+        named = [
+            record["version"]
+            for record in self.store.records()
+            if record["event"] == "alias" and record["model"] == model and record["alias"] == alias
+        ]
+        if now in named:  # what is logged after it was never done
+            named = named[: len(named) - named[::-1].index(now)]
+        return next((number for number in reversed(named) if number in good and number != now), None)
+
+    def _move(self, model: str, alias: str, number: int, why: str) -> None:
+        self._record("alias", model, number, alias=alias, before=self.aliases(model).get(alias), why=why)
+        self.store.set_alias(model, alias, number)
+
+    def _record(self, event: str, model: str, version: int, **more: Any) -> None:
+        now = datetime.fromtimestamp(self.clock(), UTC).isoformat(timespec="seconds")
+        self.store.append({"time": now, "who": _who(), "event": event, "model": model, "version": version, **more})
+
+
+def _checked_name(what: str, name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise UserError(f"{what} {name!r}: use small letters, digits, dots and dashes, at most 63")
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
