@@ -5,7 +5,7 @@
     python benchmarks/ladder.py --quick
 
 `run` takes the world down by Self-Forcing to 4, 2 and 1 passes a frame, once a seed, and to 4 by consistency distillation and by shortcuts,
-for --rivals of the seeds; and measures each beside the world as it was in 64, 4 and 1 passes, which has no seed but the noise's: --undistilled
+for --rivals of them; and measures each beside the world as it was in 64, 4 and 1 passes, which has no seed but the noise: --undistilled
 of them. Stopped, the same command goes on. `tell` writes TO.json, and the tables of TO.md, from one such folder a data set; the keys of
 TO.json are those of the first. The last line printed is one JSON object of the figures.
 """
