@@ -15,6 +15,7 @@ EXTRAS = {
     "onnx": ("onnxruntime", "onnx"),
     "fp8": ("torchao", "fp8"),
     "optuna": ("optuna", "sweep"),
+    "mlflow_store": ("mlflow", "mlflow"),
 }
 """By module of `roadcast.extras`: the package it needs, and the extra of roadcast that installs it."""
 

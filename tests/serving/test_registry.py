@@ -1,11 +1,11 @@
 """Versions that never change, aliases that move, and a log that tells all of it."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +21,6 @@ def folder_store(path):
 
 
 def mlflow_store(path):
-    pytest.importorskip("mlflow")
-    os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
     from roadcast.extras.mlflow_store import MlflowStore
 
     return MlflowStore((path / "mlflow").as_uri(), path / "cache")
@@ -44,7 +42,10 @@ def version(tmp_path_factory):
 
 
 @pytest.fixture(params=BACK_ENDS)
-def registry(request, tmp_path):
+def registry(request, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.chdir(tmp_path)
     return Registry(request.param(tmp_path), clock=lambda: 1e9)
 
 
@@ -70,6 +71,7 @@ def test_a_version_comes_back_as_it_was_pushed_and_has_a_number_of_its_own(regis
     for path in version.iterdir():
         assert (fetched / path.name).read_bytes() == path.read_bytes()
     assert read_manifest(fetched).metrics == {"psnr": 20.0}
+    assert not Path("mlflow.db").exists(), "nothing is left where one happens to stand"
 
 
 def test_an_alias_moves_and_goes_back_past_what_is_quarantined(registry, version):

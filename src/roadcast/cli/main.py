@@ -30,6 +30,7 @@ COMMANDS = {
     "demo": "the whole road once, on a small built-in world, in about ten minutes",
     "info": "what a folder or a preset is",
     "data": "look into a reel, check it, show it, divide and join reels",
+    "models": "versions of worlds: keep them, let one have traffic, take it back",
 }
 """Every subcommand is the function of its name in the module of its name; only the one that is called is imported."""
 
@@ -42,6 +43,15 @@ DATA_COMMANDS = {
     "export": "write a reel as a LeRobot dataset",
 }
 """The subcommands of `roadcast data`, in the package of that name."""
+
+MODELS_COMMANDS = {
+    "push": "keep a finished world as a version that never changes",
+    "list": "models, their versions, and which alias names which",
+    "promote": "let an alias name a version, once the gate has let it through",
+    "rollback": "let an alias name the version before, and quarantine the present one",
+    "verify": "what the gate says of a version, and nothing moves",
+}
+"""The subcommands of `roadcast models`, in the package of that name."""
 
 HELP = """usage: roadcast COMMAND ...
 
@@ -75,6 +85,25 @@ Examples:
   roadcast data merge reels/monday reels/tuesday --out reels/both
 
 `roadcast data COMMAND --help` explains a command."""
+
+MODELS_HELP = """usage: roadcast models COMMAND ...
+
+Versions of worlds, and which of them is served.
+
+commands:
+{commands}
+
+Examples:
+  roadcast models push runs/mine --name mine
+  roadcast models list
+  roadcast models promote mine/1 --alias production
+  roadcast models rollback mine@production --why "drifts in rain"
+  roadcast models verify mine@production
+
+`roadcast models COMMAND --help` explains a command."""
+
+GROUPS = {"data": (DATA_COMMANDS, DATA_HELP), "models": (MODELS_COMMANDS, MODELS_HELP)}
+"""Commands that have commands of their own, and the help of each."""
 
 
 def main() -> None:
@@ -115,13 +144,14 @@ def dispatch(arguments: list[str]) -> None:
         print(f"roadcast {roadcast.__version__}")
         return
     _check_known(name, COMMANDS)
-    if name == "data":
+    if name in GROUPS:
+        (commands, text), group = GROUPS[name], name
         name, *rest = rest or ["--help"]
         if name in ("-h", "--help"):
-            print(DATA_HELP.format(commands=_listed(DATA_COMMANDS)))
+            print(text.format(commands=_listed(commands)))
             sys.exit(DONE)
-        _check_known(name, DATA_COMMANDS)
-        name = f"data {name}"
+        _check_known(name, commands)
+        name = f"{group} {name}"
     try:
         import rich  # noqa: F401
         import tyro

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from roadcast.data.streaming.cache import locked
 from roadcast.files import replacing, sync_folder, write_file
-from roadcast.serving.registry import Record
+from roadcast.serving.store import Record
 
 LOG = "audit.jsonl"
 
 
 class FolderStore:
-    """A `serving.registry.Store`.
+    """A `serving.store.Store`.
 
     audit.jsonl               the log, one JSON object a line
     MODEL/versions/NUMBER/    the files of a version, read-only

@@ -57,7 +57,11 @@ class Gate:
         return Report([whole, *self._driven(folder)])
 
     def admit(self, registry: Registry, model: str, version: int, alias: str, why: str = "") -> Report:
-        """Let `alias` name the version if it passes; if not, record that it was refused, and let the alias be."""
+        """Let `alias` name the version if it passes; if not, record that it was refused, and let the alias be.
+
+        Raises `UserError` where there is no such version or it is quarantined.
+        """
+        registry.check_good(model, version)
         report = self.examine(registry, model, version)
         if report.passed:
             registry.promote(model, version, alias, why)

@@ -6,47 +6,19 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from roadcast.download import CACHE
 from roadcast.errors import UserError
+from roadcast.optional import load_extra
+from roadcast.serving.folder_store import FolderStore
 from roadcast.serving.manifest import check_files, digest
+from roadcast.serving.store import Store
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-Record = dict[str, Any]
-
-
-class Store(Protocol):
-    """Where a registry's bytes lie. What they mean is the registry's affair."""
-
-    def add(self, model: str, folder: Path) -> int:
-        """Keep a copy of `folder` under the model's next number."""
-        ...
-
-    def fetch(self, model: str, version: int) -> Path:
-        """A local folder with a version's files, to be read only."""
-        ...
-
-    def aliases(self, model: str) -> dict[str, int]: ...
-
-    def set_alias(self, model: str, alias: str, version: int) -> None:
-        """Let an alias name a version; a reader sees the old one or the new."""
-        ...
-
-    def append(self, record: Record) -> None:
-        """Add a record of a `record["model"]` to the log; it is on the disk on return."""
-        ...
-
-    def records(self) -> list[Record]:
-        """The log, oldest first."""
-        ...
-
-    def locked(self) -> AbstractContextManager[None]:
-        """One writer at a time, as far as the store can hold writers off."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -68,6 +40,14 @@ class Registry:
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time):
         self.store, self.clock = store, clock
+
+    @classmethod
+    def open(cls, where: str) -> "Registry":
+        """The registry in a folder, or at "mlflow:URI". Raises `UserError` where MLflow is asked for and not installed."""
+        kind, mark, uri = where.partition(":")
+        if kind == "mlflow" and mark:
+            return cls(load_extra("mlflow_store", "a registry in MLflow").MlflowStore(uri, CACHE / "models"))
+        return cls(FolderStore(Path(where)))
 
     def push(self, model: str, folder: Path) -> int:
         """Keep the version in `folder`, as `serving.pack` made it, under the model's next number.
@@ -138,11 +118,13 @@ class Registry:
         """Let `alias` name this version; `UserError` where it is quarantined. Whether it is fit to is the gate's to say."""
         _checked_name("alias", alias)
         with self.store.locked():
-            if reason := self.version(model, number).quarantined:
-                raise UserError(
-                    f"{model}/{number} is quarantined ({reason}); mend the world and push it as a new version"
-                )
+            self.check_good(model, number)
             self._move(model, alias, number, why)
+
+    def check_good(self, model: str, number: int) -> None:
+        """Raise `UserError` where there is no such version or it is quarantined."""
+        if reason := self.version(model, number).quarantined:
+            raise UserError(f"{model}/{number} is quarantined ({reason}); mend the world and push it as a new version")
 
     def refuse(self, model: str, number: int, alias: str, why: str) -> None:
         """Record that the gate did not let a version through."""

@@ -1,0 +1,1 @@
+"""`roadcast models`: versions of worlds, and which of them is served."""
