@@ -1,5 +1,6 @@
 """A world one can drive: tokenizer, dynamics and rollout under one configuration, as one folder on disk."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -47,6 +48,10 @@ class World(nn.Module):
     def rollout(self, steps: int | None = None) -> Rollout:
         """The rollout of this world in `steps` network passes a frame (the configuration's number when None)."""
         return Rollout(self.dynamics, self.config.flow, self.config.tokenizer.time_stride, steps)
+
+    def drive_in(self, steps: int) -> None:
+        """From now on `steps` passes a frame are the world's own number; the configuration it was made with stays as it is."""
+        self.config = replace(self.config, flow=replace(self.config.flow, steps=steps))
 
     @property
     def device(self) -> torch.device:

@@ -65,4 +65,4 @@ class Consistency(DiffusionForcing):
         return self.losses.add_to(terms["consistency"], terms, made, problem.z_BTHWC, clip), terms
 
     def finish(self, clips: Iterable[Clip]) -> None:
-        self.world.config.flow.steps = int(self.options["steps"])
+        self.world.drive_in(int(self.options["steps"]))

@@ -117,7 +117,7 @@ class SelfForcing(Objective):
 
     def finish(self, clips: Iterable[Clip]) -> None:
         """The world is from now on driven in as many passes a frame as it was trained for."""
-        self.world.config.flow.steps = int(self.options["steps"])
+        self.world.drive_in(int(self.options["steps"]))
 
     def imagine(self, clip: Clip, z_true: Tensor, context: int, exit: int, generator: torch.Generator) -> Tensor:
         """The clip's first `context` latents and the student's own after them, each frame left at pass `exit`, [B, T, H, W, C]."""

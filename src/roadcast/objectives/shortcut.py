@@ -68,7 +68,7 @@ class AverageVelocity(DiffusionForcing):
 
     def finish(self, clips: Iterable[Clip]) -> None:
         """The world is from now on driven in as many passes a frame as `steps` says."""
-        self.world.config.flow.steps = int(self.options["steps"])
+        self.world.drive_in(int(self.options["steps"]))
 
 
 def rows(problem: Problem, some: slice) -> Problem:
