@@ -97,7 +97,17 @@ def test_arguments_are_the_image_s_own(stages, container, read):
     (gpu,) = read("kubernetes/gpu/deployment.yaml")
     for target, one in (("serve-cpu", container), ("serve-gpu", gpu["spec"]["template"]["spec"]["containers"][0])):
         command = [one.text for stage in chain(stages, target) for one in stage.all("CMD")][-1]
-        assert one["args"] == json.loads(command)
+        words = json.loads(command)
+        assert one["args"][: len(words)] == words
+        assert one["args"][-2:] == ["--tokens", "/run/roadcast/tokens"]
+
+
+def test_nobody_drives_without_a_token_and_no_token_is_in_a_manifest(manifests, pod, container):
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    (tokens,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "tokens"]
+    assert mounts["tokens"] == {"name": "tokens", "mountPath": "/run/roadcast", "readOnly": True}
+    assert tokens["secret"]["secretName"] and not tokens["secret"].get("optional")
+    assert "Secret" not in manifests
 
 
 def test_every_selector_finds_the_pod(manifests, pod):
@@ -124,7 +134,7 @@ def test_a_client_that_comes_back_finds_its_replica(manifests):
     assert manifests["Service"]["spec"]["sessionAffinity"] == "ClientIP"
 
 
-def test_replicas_follow_the_sessions_and_go_slowly(manifests):
+def test_replicas_follow_the_sessions_and_go_slowly(manifests, container):
     deployment, scaler = manifests["Deployment"], manifests["HorizontalPodAutoscaler"]["spec"]
     assert "replicas" not in deployment["spec"]
     assert scaler["scaleTargetRef"] == {
@@ -132,6 +142,9 @@ def test_replicas_follow_the_sessions_and_go_slowly(manifests):
     }  # fmt: skip
     assert scaler["metrics"][0]["pods"]["metric"]["name"] == "roadcast_sessions_open"
     assert 2 <= scaler["minReplicas"] < scaler["maxReplicas"]
+    seats = int(container["args"][container["args"].index("--seats") + 1])
+    aim = int(scaler["metrics"][0]["pods"]["target"]["averageValue"])
+    assert aim < seats, "replicas would be full before another one is started"
     down = scaler["behavior"]["scaleDown"]
     assert down["stabilizationWindowSeconds"] >= 300 and [one["value"] for one in down["policies"]] == [1]
 

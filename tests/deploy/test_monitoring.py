@@ -56,12 +56,21 @@ def check(expression: str) -> set[str]:
             assert (metric == series) != ("le" in METRICS[metric]), f"{series}: a histogram is read by its parts"
             named.add(metric)
         known = {"instance", "job"} | METRICS.get(HISTOGRAM.sub(r"\1", series), set())
-        assert set(re.findall(r"(\w+)=", selector)) <= known, f"{series}{{{selector}}}"
+        assert set(re.findall(r"(\w+)(?:=|!=)", selector)) <= known, f"{series}{{{selector}}}"
     for group in re.findall(r"\bby \(([^)]*)\)", expression):
         known = {"instance"}.union(*[METRICS[metric] for metric in named])
         assert set(re.split(r",\s*", group)) <= known, f"by ({group}) in {expression}"
     assert named or "up{" in expression, f"{expression}: asks for nothing of roadcast"
     return named
+
+
+def test_metrics_are_the_server_s_own():
+    pytest.importorskip("prometheus_client", reason="needs the extra serve")
+    from roadcast.web.metrics import Metrics
+
+    totals = {"counter": "_total"}
+    counted = {one.name + totals.get(one.type, "") for one in Metrics(lambda: 0, lambda: 0).registry.collect()}
+    assert counted == METRICS.keys()
 
 
 def test_alerts_ask_for_what_the_server_counts(alerts):
