@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from roadcast.cli.device import checked
-from roadcast.cli.folders import run_of, world_folder
+from roadcast.cli.folders import IN_THE_BOX, run_of, world_folder
 from roadcast.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def drive(
     """Take the wheel: serve a world as a page, and open the browser on it.
 
     Examples:
+      roadcast drive                 the world that comes with roadcast
       roadcast drive runs/mine
       roadcast drive runs/mine --steps 2 --no-browser --host 0.0.0.0 --port 9000
       roadcast drive --mock
@@ -41,7 +42,7 @@ def drive(
     Arrow keys, WASD, touch or a gamepad. One driver at a time. Ctrl-C ends it.
 
     Args:
-        world: A run's folder, or a world's.
+        world: A run's folder, or a world's. The world that comes with roadcast when not given.
         mock: A drawn road instead of a trained world: try the page, or judge a connection, without a model.
         host: Address to serve on; 0.0.0.0 lets other machines in.
         port: Port to serve on; 0 takes a free one.
@@ -53,13 +54,9 @@ def drive(
         weights: Full, or rounded to eight bits, which takes less memory and on large worlds less time.
         no_browser: Only print the address.
     """
-    if mock == (world is not None):
-        raise UserError(
-            "give a world's folder, or --mock for none"
-            if world is None
-            else f"{world}: give a world or --mock, not both"
-        )
-    folder = None if world is None else world_folder(world)
+    if mock and world is not None:
+        raise UserError(f"{world}: give a world or --mock, not both")
+    folder = None if mock else world_folder(world or IN_THE_BOX)
     try:
         from roadcast.web.app import serve
     except ImportError as error:
@@ -100,7 +97,7 @@ def open_browser(host: str, port: int) -> None:
     url, until = f"http://{shown}:{port}/", time.monotonic() + BROWSER_WAIT_S
     while time.monotonic() < until:
         try:
-            urllib.request.urlopen(f"{url}healthz", timeout=1).close()
+            urllib.request.urlopen(f"{url}livez", timeout=1).close()
         except OSError:
             time.sleep(0.1)
             continue
