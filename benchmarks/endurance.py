@@ -86,16 +86,21 @@ def sine(recorded_1FA: Tensor, world: World) -> Tensor:
 
 
 def judged(name: str, made_FHWC: np.ndarray, real_FHWC: np.ndarray, places: np.ndarray) -> dict[str, float]:
-    """Share of pieces that collapsed, by kind; and how much moves in the first piece and in the last, as a ratio to real video."""
+    """Share of pieces that collapsed, by kind; and how much moves in the first piece and in the last, over the real video's mean."""
     found: dict[str, list[bool]] = {kind: [] for kind in COLLAPSES}
-    moved = []
+    moved, really = [], []
     for first in range(0, len(made_FHWC) - WINDOW, WINDOW):
         piece, real = made_FHWC[first : first + WINDOW + 1], real_FHWC[places[first : first + WINDOW + 1]]
         for kind, value in collapse(piece, real).items():
             found[kind].append(value)
-        moved.append(motion(piece).magnitude.mean() / max(motion(real).magnitude.mean(), 1e-6))
+        moved.append(motion(piece).magnitude.mean())
+        really.append(motion(real).magnitude.mean())
     shares = {f"{name}_{kind}": float(np.mean(values)) for kind, values in found.items()}
-    return shares | {f"{name}_motion_first": float(moved[0]), f"{name}_motion_last": float(moved[-1])}
+    real_mean = float(np.mean(really))
+    return shares | {
+        f"{name}_motion_first": float(moved[0]) / real_mean,
+        f"{name}_motion_last": float(moved[-1]) / real_mean,
+    }
 
 
 def quick(folder: Path) -> dict[str, float]:
