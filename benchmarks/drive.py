@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from roadcast.web.protocol import MAX_CREDIT, Controls, Credit, Frame, Pace, dump
+from roadcast.web.messages import Controls, Create, Credit, Pace, dump
+from roadcast.web.protocol import MAX_CREDIT, Frame
 
 WARM_UP_KEYS = 5
 
@@ -59,7 +60,9 @@ async def drive(socket: ClientConnection, first_key: int, keys: int, fps: float)
 
     async def watch() -> None:
         while True:
-            frame = Frame.unpack(await socket.recv())
+            if isinstance(message := await socket.recv(), str):
+                continue
+            frame = Frame.unpack(message)
             now = time.perf_counter()
             await socket.send(dump(Credit(1)))
             seen.arrived.append(now)
@@ -88,6 +91,7 @@ async def benchmark(url: str, keys: int) -> tuple[Measured, Measured]:
     with urllib.request.urlopen(f"{url}info", timeout=10) as answer:
         fps = json.load(answer)["fps"]
     async with connect(url.replace("http", "ws", 1) + "drive", max_size=None, compression=None) as socket:
+        await socket.send(dump(Create()))
         await socket.send(dump(Credit(MAX_CREDIT)))
         await drive(socket, 1, WARM_UP_KEYS, fps)
         await socket.send(dump(Pace(True)))

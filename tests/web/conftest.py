@@ -23,15 +23,18 @@ FLAGS = (
 
 
 @contextmanager
-def _served(session_factory: Callable, **options) -> Iterator[str]:
+def _served(session_factory: Callable, title: str = "roadcast", fps: float | None = None) -> Iterator[str]:
     """The address of a server that runs in a thread for as long as the context is open."""
     import uvicorn
 
     from roadcast.web.app import create_app
+    from roadcast.web.server import one_seat
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(create_app(session_factory, **options), log_level="warning"))
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(one_seat(session_factory, title, fps), title), log_level="warning")
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

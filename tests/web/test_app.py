@@ -2,6 +2,7 @@ import json
 import socket
 import threading
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from starlette.websockets import WebSocketDisconnect
 
 from roadcast.errors import UserError
 from roadcast.web.app import create_app, serve
-from roadcast.web.messages import Controls, Credit, Pace, Pause, Reset, dump
+from roadcast.web.messages import Controls, Create, Credit, Error, Opened, Pace, Pause, Reset, dump, parse_reply
 from roadcast.web.protocol import Frame
+from roadcast.web.server import one_seat
 
 
 class PaintSession:
@@ -47,6 +49,12 @@ class PaintSession:
             raise UserError("no fuel; fill the tank")
         return self.paint(128 + 100 * action["steer"], 100, 50)
 
+    def snapshot(self):
+        return len(self.calls)
+
+    def restore(self, snapshot):
+        assert snapshot <= len(self.calls)
+
 
 @pytest.fixture
 def session():
@@ -59,7 +67,7 @@ def client(session):
         session.opened_on = threading.current_thread()
         return session
 
-    with TestClient(create_app(open_session, "paint")) as client:
+    with TestClient(create_app(one_seat(open_session, "paint"), "paint")) as client:
         yield client
 
 
@@ -75,6 +83,20 @@ def receive(ws, credit: int = 1) -> Frame:
     return Frame.unpack(ws.receive_bytes())
 
 
+@contextmanager
+def driving(client):
+    """A connection with a session of its own."""
+    with client.websocket_connect("/drive") as ws:
+        send(ws, Create())
+        assert isinstance(parse_reply(ws.receive_text()), Opened)
+        yield ws
+
+
+def is_open(client) -> int:
+    """How many seats are taken."""
+    return client.get("/v1/models").json()[0]["open"]
+
+
 def steps(session) -> int:
     return sum(call[0] == "step" for call in session.calls)
 
@@ -87,7 +109,8 @@ def until(condition, seconds: float = 5.0) -> None:
 
 
 def test_page_health_and_info(client):
-    assert client.get("/healthz").json() == {"status": "ok", "busy": False}
+    for probe in ("livez", "readyz", "startupz"):
+        assert client.get(f"/{probe}").json() == {"status": "ok"}
     assert client.get("/info").json() == {
         "name": "paint", "protocol": 2, "fps": 200.0, "width": 32, "height": 16,
         "actions": ["steer", "throttle", "brake"], "scenes": ["day", "night"],
@@ -100,7 +123,7 @@ def test_page_health_and_info(client):
 
 
 def test_frames_answer_actions(client, session):
-    with client.websocket_connect("/drive") as ws:
+    with driving(client) as ws:
         first = receive(ws)
         assert first.first and (first.width, first.height, first.action_id) == (32, 16, 0)
         send(ws, Controls(41, steer=1.0))
@@ -114,7 +137,7 @@ def test_frames_answer_actions(client, session):
 
 
 def test_never_more_frames_than_credits(client, session):
-    with client.websocket_connect("/drive") as ws:
+    with driving(client) as ws:
         send(ws, Credit(2))
         for _ in range(2):
             receive(ws, credit=0)
@@ -127,7 +150,7 @@ def test_never_more_frames_than_credits(client, session):
 
 
 def test_credit_does_not_pile_up(client):
-    with client.websocket_connect("/drive") as ws:
+    with driving(client) as ws:
         send(ws, Pause(True), *[Credit(2)] * 10)
         assert receive(ws, credit=0).first
         send(ws, Pause(False))
@@ -140,8 +163,8 @@ def test_credit_does_not_pile_up(client):
 
 
 def test_world_waits_for_a_client_that_is_away(client, session, monkeypatch):
-    monkeypatch.setattr("roadcast.web.driver.STALL_S", 0.05)
-    with client.websocket_connect("/drive") as ws:
+    monkeypatch.setattr("roadcast.web.wheel.STALL_S", 0.05)
+    with driving(client) as ws:
         receive(ws)
         receive(ws)
         time.sleep(0.3)
@@ -160,7 +183,7 @@ def test_unlimited_pace_waits_for_nothing_but_the_client(session):
         session.opened_on = threading.current_thread()
         return session
 
-    with TestClient(create_app(open_session)) as client, client.websocket_connect("/drive") as ws:
+    with TestClient(create_app(one_seat(open_session))) as client, driving(client) as ws:
         send(ws, Pace(True))
         start = time.monotonic()
         ids = [receive(ws).frame_id for _ in range(30)]
@@ -180,7 +203,7 @@ def test_real_time_pace(session):
         session.opened_on = threading.current_thread()
         return session
 
-    with TestClient(create_app(open_session)) as client, client.websocket_connect("/drive") as ws:
+    with TestClient(create_app(one_seat(open_session))) as client, driving(client) as ws:
         receive(ws)
         frames = [receive(ws) for _ in range(26)]
         seconds = (frames[-1].stepped_ns - frames[0].stepped_ns) / 1e9
@@ -188,7 +211,7 @@ def test_real_time_pace(session):
 
 
 def test_pause_and_reset(client, session):
-    with client.websocket_connect("/drive") as ws:
+    with driving(client) as ws:
         receive(ws)
         send(ws, Pause(True))
         ws.send_text("mark")
@@ -205,32 +228,36 @@ def test_pause_and_reset(client, session):
 
 
 def test_second_driver_is_refused_and_the_first_drives_on(client):
-    with client.websocket_connect("/drive") as ws:
+    with driving(client) as ws:
         receive(ws)
-        assert client.get("/healthz").json()["busy"]
-        with client.websocket_connect("/drive") as second, pytest.raises(WebSocketDisconnect) as refused:
-            second.receive_bytes()
-        assert (refused.value.code, refused.value.reason) == (1013, "busy")
+        assert is_open(client) == 1
+        with client.websocket_connect("/drive") as second:
+            send(second, Create())
+            told = parse_reply(second.receive_text())
+            assert (told.code, told.retry_after_s) == ("full", 2.0)
+            with pytest.raises(WebSocketDisconnect) as refused:
+                second.receive_bytes()
+        assert (refused.value.code, refused.value.reason) == (1013, "busy: try again in 2 s")
         receive(ws)
 
 
 def test_a_client_that_vanishes_frees_the_seat(client, session):
     for _ in range(3):
-        with client.websocket_connect("/drive") as ws:
+        with driving(client) as ws:
             assert receive(ws).first
-        until(lambda: not client.get("/healthz").json()["busy"])
+        until(lambda: is_open(client) == 0)
     done = steps(session)
     time.sleep(0.05)
     assert steps(session) == done
 
 
 def test_malformed_messages_are_answered(client):
-    with client.websocket_connect("/drive") as ws:
+    with driving(client) as ws:
         for bad in ("{", '{"type": "fly"}', '{"type": "action", "id": 1, "steer": 7}', '{"type": "reset", "scene": 2}'):
             ws.send_text(bad)
             answer = json.loads(ws.receive_text())
             assert answer["type"] == "error" and answer["message"]
-        assert answer["message"] == "reset: scene = 2, but there are 2; use 0 to 1"
+        assert answer["message"] == "scene = 2, but there are 2; use 0 to 1"
         ws.send_bytes(b"\x00\x01")
         assert "binary" in json.loads(ws.receive_text())["message"]
         assert receive(ws).first
@@ -240,19 +267,20 @@ def test_malformed_messages_are_answered(client):
     ("throttle", "reason"), [(1.0, "the world failed; see the server's log"), (-1.0, "no fuel; fill the tank")]
 )
 def test_a_failing_world_ends_the_drive_and_frees_the_seat(client, throttle, reason):
-    with client.websocket_connect("/drive") as ws:
+    with driving(client) as ws:
         receive(ws)
         send(ws, Controls(1, throttle=throttle), Credit(2))
         while (message := ws.receive())["type"] == "websocket.send":
-            pass
+            if "text" in message:
+                assert parse_reply(message["text"]) == Error("broken", reason)
         assert (message["code"], message["reason"]) == (1011, reason)
-    with client.websocket_connect("/drive") as ws:
+    with driving(client) as ws:
         assert receive(ws).first
 
 
 def test_brake_becomes_negative_throttle_where_there_is_none(client, session):
     session.actions = ("steer", "throttle")
-    with client.websocket_connect("/drive") as ws:
+    with driving(client) as ws:
         send(ws, Controls(1, throttle=0.25, brake=0.75), Credit(2))
         until(lambda: ("step", {"steer": 0.0, "throttle": -0.5}) in session.calls)
 
@@ -271,4 +299,4 @@ def test_what_cannot_be_served_is_said_in_one_line():
         with pytest.raises(UserError, match="choose another with --host or --port"):
             serve(PaintSession, port=taken.getsockname()[1])
     with pytest.raises(UserError, match="fps = 0"):
-        create_app(PaintSession, fps=0)
+        one_seat(PaintSession, fps=0)

@@ -25,6 +25,7 @@ COMMANDS = {
     "sweep": "look for better settings, at random or by TPE",
     "leaderboard": "rank what was measured by one protocol",
     "drive": "take the wheel, in the browser",
+    "serve": "let many take the wheel at once: page, WebSocket, rollouts over HTTP, health, metrics",
     "export": "write a world as files that run without roadcast's model code",
     "release": "make a world ready to be given away: half the bytes, and a model card",
     "demo": "the whole road once, on a small built-in world, in about ten minutes",

@@ -1,122 +1,106 @@
-"""The server behind `roadcast drive`: one page, one WebSocket, one driver at a time."""
+"""The web application: the page, the WebSocket at /drive, and over HTTP rollouts, models, health and metrics."""
 
-import asyncio
-import json
-import logging
-import socket
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-import uvicorn
-from fastapi import FastAPI, WebSocket, WebSocketDisconnect
-from fastapi.responses import FileResponse
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
+import roadcast
 from roadcast.errors import UserError
-from roadcast.web.driver import Driver, World
-from roadcast.web.messages import parse
+from roadcast.serving.seat import Full, Gone
+from roadcast.web.auth import bearer, same_site, subprotocol
+from roadcast.web.connection import TRY_AGAIN_LATER, Connection
+from roadcast.web.health import health
+from roadcast.web.listen import listen
 from roadcast.web.protocol import VERSION
+from roadcast.web.rest import rest
+from roadcast.web.server import Capped, Server, one_seat
 
 if TYPE_CHECKING:
+    from starlette.responses import Response
+
     from roadcast.serving.session import Session
 
 STATIC = Path(__file__).parent / "static"
-MAX_MESSAGE_BYTES = 4096
-POLICY_VIOLATION, INTERNAL_ERROR, TRY_AGAIN_LATER = 1008, 1011, 1013
+POLICY_VIOLATION = 1008
 HEADERS = {
     "Cache-Control": "no-cache",
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'self'",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; frame-ancestors 'self'",
+    "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+TOO_MANY, UNPROCESSABLE, NOT_FOUND = 429, 422, 404
 
-log = logging.getLogger(__name__)
 
-
-def create_app(session_factory: "Callable[[], Session]", title: str = "roadcast", fps: float | None = None) -> FastAPI:
-    """The web application that drives one session, which the factory opens at once on the thread it will live on.
-
-    `title` names the model on the page; `fps` overrides the session's own pace. Raises what the factory raises.
-    """
-    world = World(session_factory, fps)
-    seat = asyncio.Lock()
+def create_app(server: Server, title: str = "roadcast") -> FastAPI:
+    """The application over a server's models; `title` names it on the page."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI):
+        server.start()
         yield
-        world.close()
+        await server.stop()
 
-    app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title=title, version=roadcast.__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
+        description="World models to be driven. The WebSocket at /drive is told in roadcast/web/protocol.py.",
+    )  # fmt: skip
+    app.state.server = server
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.include_router(rest(server))
+    app.include_router(health(server))
 
     @app.middleware("http")
-    async def add_headers(request, call_next):
+    async def add_headers(request: Request, call_next: Callable) -> "Response":
         response = await call_next(request)
         response.headers.update(HEADERS)
         return response
 
-    @app.get("/")
+    @app.exception_handler(Full)
+    async def full(_: Request, error: Full) -> JSONResponse:
+        return _refusal(TOO_MANY, error, {"Retry-After": str(max(1, round(error.retry_after_s)))})
+
+    @app.exception_handler(Gone)
+    async def gone(_: Request, error: Gone) -> JSONResponse:
+        return _refusal(NOT_FOUND, error)
+
+    @app.exception_handler(UserError)
+    async def unusable(_: Request, error: UserError) -> JSONResponse:
+        return _refusal(TOO_MANY if isinstance(error, Capped) else UNPROCESSABLE, error)
+
+    @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
 
-    @app.get("/healthz")
-    async def health() -> dict:
-        return {"status": "ok", "busy": seat.locked()}
-
     @app.get("/info")
     async def info() -> dict:
-        session = world.session
+        """What the page shows before it drives: the first model."""
+        conductor = next(iter(server.conductors.values()))
+        backend = conductor.backend
         return {
-            "name": title, "protocol": VERSION, "fps": world.fps, "width": session.width, "height": session.height,
-            "actions": list(session.actions), "scenes": list(session.scenes),
+            "name": title, "protocol": VERSION, "fps": conductor.fps, "width": backend.width, "height": backend.height,
+            "actions": list(backend.actions), "scenes": list(backend.scenes),
         }  # fmt: skip
 
     @app.websocket("/drive")
     async def drive(client: WebSocket) -> None:
-        await client.accept()
-        origin = client.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != client.headers.get("host"):
+        offered = client.scope.get("subprotocols", [])
+        await client.accept(subprotocol=subprotocol(offered))
+        caller = server.tokens.holder(bearer(client.headers.get("authorization"), offered)) if server.tokens else ""
+        if not same_site(client.headers.get("origin"), client.headers.get("host"), server.settings.origins):
             await client.close(POLICY_VIOLATION, "open the page from this server")
-        elif seat.locked():
-            await client.close(TRY_AGAIN_LATER, "busy")
+        elif caller is None:
+            await client.close(POLICY_VIOLATION, "a token is needed that this server knows")
+        elif server.leaving:
+            await client.close(TRY_AGAIN_LATER, "this server is leaving")
         else:
-            async with seat:
-                await _drive(client, world)
+            await Connection(client, server, caller).run()
 
     return app
-
-
-async def _drive(client: WebSocket, world: World) -> None:
-    """One drive, from the first message until the client leaves or the world fails."""
-    driver = Driver(world, client.send_bytes)
-    tasks = [asyncio.create_task(_listen(client, driver)), asyncio.create_task(driver.run())]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    for fault in outcomes:
-        if isinstance(fault, Exception) and not isinstance(fault, WebSocketDisconnect):
-            log.error("the drive ended: %s", fault, exc_info=None if isinstance(fault, UserError) else fault)
-            reason = str(fault) if isinstance(fault, UserError) else "the world failed; see the server's log"
-            await client.close(INTERNAL_ERROR, reason.encode()[:120].decode(errors="ignore"))
-            return
-
-
-async def _listen(client: WebSocket, driver: Driver) -> None:
-    while True:
-        message = await client.receive()
-        if message["type"] == "webclient.disconnect":
-            raise WebSocketDisconnect(message.get("code", 1005))
-        try:
-            if (text := message.get("text")) is None:
-                raise UserError("the message is binary; send JSON text")
-            driver.handle(parse(text))
-        except UserError as error:
-            await client.send_text(json.dumps({"type": "error", "message": str(error)}))
 
 
 def serve(
@@ -126,28 +110,12 @@ def serve(
     title: str = "roadcast",
     fps: float | None = None,
 ) -> None:
-    """Serve the page until interrupted, after one printed line with its URL; port 0 takes a free one.
+    """Serve one session, opened at once on the thread it will live on, until interrupted: what `roadcast drive` does.
 
-    Raises `UserError` when the address cannot be had.
+    `title` names the model on the page; `fps` overrides the session's own pace. Raises what the factory raises, and as `listen`.
     """
-    with _bind(host, port) as listener:
-        app = create_app(session_factory, title, fps)
-        shown = f"[{host}]" if ":" in host else host
-        print(f"{title}: drive at http://{shown}:{listener.getsockname()[1]}/", flush=True)
-        config = uvicorn.Config(
-            app, log_level="warning", ws_max_size=MAX_MESSAGE_BYTES, ws_ping_interval=5, ws_ping_timeout=5,
-            ws_per_message_deflate=False, timeout_graceful_shutdown=2,
-        )  # fmt: skip
-        uvicorn.Server(config).run(sockets=[listener])
+    listen(create_app(one_seat(session_factory, title, fps), title), host, port)
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen()
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise UserError(f"cannot serve on {host} port {port}: {error}; choose another with --host or --port") from None
-    return listener
+def _refusal(status: int, error: Exception, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, status, headers)

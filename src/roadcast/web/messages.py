@@ -197,7 +197,9 @@ LIMITS: dict[tuple[type, str], tuple[float, float]] = {
     (Reset, "seed"): (0, MAX_ID),
     (Rewind, "step"): (0, MAX_LOG_STEPS),
 }
-ROW_LIMITS = [(1, MAX_LOG_STEPS), *(LIMITS[Controls, name] for name in ("steer", "throttle", "brake"))]
+COMMANDS = [(Controls, "steer"), (Controls, "throttle"), (Controls, "brake")]
+ROW_LIMITS = [(1, MAX_LOG_STEPS), *(LIMITS[command] for command in COMMANDS)]
+DIGITS = 4
 
 
 def runs(commands: Iterable[tuple[float, float, float]]) -> list[Row]:
@@ -255,7 +257,7 @@ def _named(text: str, kinds: dict[str, type]) -> tuple[str, dict]:
 
 def _checked(kind: type, name: str, key: str, of: type, value: object) -> object:
     if get_origin(of) is list:
-        return _checked_log(name, value)
+        return checked_log(name, value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (number if of is float else type(value) is of):
         raise UserError(f"{name}: {key} = {_short(value)!r} is not of type {of.__name__}")
@@ -263,11 +265,12 @@ def _checked(kind: type, name: str, key: str, of: type, value: object) -> object
         low, high = LIMITS.get((kind, key), (-math.inf, math.inf))
         if not (low <= value <= high and abs(value) < 2**63):
             raise UserError(f"{name}: {key} = {_short(value)} is outside [{low:g}, {high:g}]")
-        return of(value)
+        return round(of(value), DIGITS) if (kind, key) in COMMANDS else of(value)
     return value
 
 
-def _checked_log(name: str, rows: object) -> list[Row]:
+def checked_log(name: str, rows: object) -> list[Row]:
+    """The rows of a log, each of [times, steer, throttle, brake] in their ranges; `UserError` for what is none."""
     if not isinstance(rows, list):
         raise UserError(f"{name}: log = {_short(rows)!r} is not a list of [times, steer, throttle, brake]")
     steps = 0
@@ -280,7 +283,7 @@ def _checked_log(name: str, rows: object) -> list[Row]:
         steps += row[0]
     if steps > MAX_LOG_STEPS:
         raise UserError(f"{name}: log has {steps} steps; {MAX_LOG_STEPS} can be replayed at most")
-    return [[times, *map(float, command)] for times, *command in rows]
+    return [[times, *(round(float(value), DIGITS) for value in command)] for times, *command in rows]
 
 
 def _short(value: object) -> str:

@@ -64,6 +64,8 @@ Server to client, text, one JSON object a message:
     {"type": "migrate", "model": "toyroad", ... as in "log"}   this server is leaving: connect anew and create with it
     {"type": "error", "code": "...", "message": "...", "retry_after_s": null}
 
+Commands are rounded to four decimals as they are read, so that half an hour of them fits into one message.
+
 Codes: bad_message (cannot be used; nothing has changed), full (with retry_after_s), unknown (no such session, snapshot,
 model or clip), limit (one of the server's caps), broken (the world failed), expired (open too long, or idle).
 

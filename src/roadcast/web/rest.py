@@ -1,0 +1,160 @@
+"""HTTP under /v1: which models there are, clips, and rollouts as jobs."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field, field_validator
+
+from roadcast.serving.seat import Full
+from roadcast.web.auth import bearer
+from roadcast.web.jobs import Form, Job, Status
+from roadcast.web.messages import Create, Row, checked_log
+from roadcast.web.protocol import MAX_ID, MAX_LOG_STEPS
+from roadcast.web.server import Server
+
+ROW = "[times, steer, throttle, brake]: so many steps under one command; steer in [-1, 1], positive left"
+MEDIA = {"mp4": "video/mp4", "frames": "application/zip"}
+
+
+class Problem(BaseModel):
+    """Why a request was refused."""
+
+    detail: str | list
+
+
+class Model(BaseModel):
+    """A model that can be driven."""
+
+    name: str
+    version: str
+    fps: float
+    width: int
+    height: int
+    actions: list[str]
+    scenes: list[str]
+    seats: int
+    open: int
+
+
+class ClipSent(BaseModel):
+    """A clip that a world can begin with, and how many of its frames count."""
+
+    clip: str
+    frames: int
+
+
+class Rollout(BaseModel):
+    """What to drive: a scene or a clip, a seed, and the commands of every step."""
+
+    model: str = ""
+    scene: int = Field(0, ge=0, le=2**16 - 1)
+    seed: int = Field(0, ge=0, le=MAX_ID)
+    clip: str = Field("", max_length=64)
+    log: list[list[float]] = Field(description=ROW, min_length=1, max_length=MAX_LOG_STEPS)
+    format: Form = "mp4"
+
+    @field_validator("log", mode="before")
+    @classmethod
+    def _known_commands(cls, rows: object) -> list[Row]:
+        return checked_log("rollout", rows)
+
+
+class JobSeen(BaseModel):
+    """How far a rollout is: `made` of its `frames`; `result` is where to fetch it once it is done."""
+
+    job: str
+    status: Status
+    made: int
+    frames: int
+    error: str
+    result: str | None
+
+    @classmethod
+    def of(cls, job: Job) -> "JobSeen":
+        result = f"/v1/jobs/{job.id}/result" if job.status == "done" else None
+        return cls(job=job.id, status=job.status, made=job.made, frames=job.frames, error=job.error, result=result)
+
+
+def refusals(*codes: Literal[401, 404, 409, 413, 415, 422, 429]) -> dict:
+    """Of the OpenAPI document: the refusals that a call may meet."""
+    return {code: {"model": Problem} for code in codes}
+
+
+def rest(server: Server) -> APIRouter:
+    """The calls, each for the holder of a token where the server has tokens."""
+
+    async def caller(request: Request) -> str:
+        if not server.tokens:
+            return ""
+        if (holder := server.tokens.holder(bearer(request.headers.get("authorization")))) is None:
+            raise HTTPException(401, "a token is needed that this server knows", {"WWW-Authenticate": "Bearer"})
+        return holder
+
+    async def poster(request: Request, holder: Annotated[str, Depends(caller)]) -> str:
+        if (wait := server.posts.wait_s(holder or (request.client.host if request.client else ""))) > 0:
+            raise Full(wait)
+        return holder
+
+    router = APIRouter(prefix="/v1", responses=refusals(401))
+    Caller, Poster = Annotated[str, Depends(caller)], Annotated[str, Depends(poster)]
+
+    @router.get("/models")
+    async def models(_: Caller) -> list[Model]:
+        """The models, the first of which is driven where none is named."""
+        return [
+            Model(
+                name=name, version=one.backend.version, fps=one.fps, width=one.backend.width, height=one.backend.height,
+                actions=list(one.backend.actions), scenes=list(one.backend.scenes), seats=one.backend.slots,
+                open=len(one.wheels),
+            )
+            for name, one in server.conductors.items()
+        ]  # fmt: skip
+
+    body = {
+        "requestBody": {"required": True, "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}}
+    }
+
+    @router.post("/clips", status_code=201, responses=refusals(404, 413, 422, 429), openapi_extra=body)
+    async def send_clip(request: Request, _: Poster, model: str = "") -> ClipSent:
+        """Send a video, as the request's body, for worlds of this model to begin with. Its id goes into `clip`."""
+        backend, data = server.conductor(model).backend, bytearray()
+        async for part in request.stream():
+            data += part
+            if len(data) > (most := server.settings.clip_bytes):
+                raise HTTPException(413, f"clip: has more than {most} bytes; send a shorter or smaller one")
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        clip = await server.clips.add(bytes(data), media_type, backend)
+        return ClipSent(clip=clip.id, frames=len(clip.frames_FHWC))
+
+    @router.post("/rollouts", status_code=202, responses=refusals(404, 422, 429))
+    async def start_rollout(ask: Rollout, holder: Poster, response: Response) -> JobSeen:
+        """Begin a rollout; ask the job in `Location` how far it is."""
+        conductor = server.conductor(ask.model)
+        clip = server.clips.context(ask.clip, conductor.backend) if ask.clip else None
+        create = Create(ask.model, ask.scene, ask.seed, ask.clip, ask.log, show=True)
+        job = server.jobs.start(conductor, create, clip, ask.format, holder)
+        response.headers["Location"] = f"/v1/jobs/{job.id}"
+        return JobSeen.of(job)
+
+    @router.get("/jobs/{job}", responses=refusals(404))
+    async def see_job(job: str, holder: Caller) -> JobSeen:
+        """How far a rollout is."""
+        return JobSeen.of(server.jobs.get(job, holder))
+
+    @router.delete("/jobs/{job}", status_code=204, responses=refusals(404))
+    async def remove_job(job: str, holder: Caller) -> None:
+        """Cancel a rollout if it is under way, and forget what it made."""
+        server.jobs.remove(server.jobs.get(job, holder))
+
+    results = {200: {"content": {media: {} for media in MEDIA.values()}}} | refusals(404, 409)
+
+    @router.get("/jobs/{job}/result", response_class=FileResponse, responses=results)
+    async def fetch_result(job: str, holder: Caller) -> FileResponse:
+        """The film, or a .zip of the pictures as JPEG."""
+        found = server.jobs.get(job, holder)
+        if found.status != "done":
+            raise HTTPException(409, f"the rollout is {found.status}" + (f": {found.error}" if found.error else ""))
+        return FileResponse(found.path, media_type=MEDIA[found.form])
+
+    return router

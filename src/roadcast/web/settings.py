@@ -1,0 +1,33 @@
+"""What a server grants: one place for every cap, with the reason for its size."""
+
+from dataclasses import dataclass, field
+
+from roadcast.serving.seat import Limits
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Caps of one server; the defaults suit a public one.
+
+    limits             of a session: age, idle time, snapshots (serving/seat.py)
+    queue              clients that may wait for a seat; the next one is told to come again
+    linger_s           how long a session whose connection was lost, or a branch nobody took, waits for its driver
+    sessions           open at once, of one caller
+    posts_per_minute   uploads and rollouts of one caller
+    messages_per_s     of one connection: what comes faster is read later
+    clip_bytes, clips  size of an upload, and how many are kept, of one caller; the oldest goes
+    jobs               kept of one caller, done ones too; they are forgotten after job_s
+    origins            pages of other sites that may drive, besides the server's own
+    """
+
+    limits: Limits = field(default_factory=lambda: Limits(age_s=3600.0, idle_s=300.0))
+    queue: int = 16
+    linger_s: float = 15.0
+    sessions: int = 8
+    posts_per_minute: int = 60
+    messages_per_s: int = 500
+    clip_bytes: int = 2**25
+    clips: int = 4
+    jobs: int = 16
+    job_s: float = 600.0
+    origins: tuple[str, ...] = ()
