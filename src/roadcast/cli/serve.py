@@ -87,12 +87,12 @@ def open_backend(
 
         return MockBackend(seats)
     from roadcast.flow.world import World
-    from roadcast.serving.backend import SessionBackend
-    from roadcast.serving.session import ModelSession, in_precision
+    from roadcast.serving.pool import ModelBackend
+    from roadcast.serving.session import in_precision
     from roadcast.training.scenes import load_scenes
 
     world, scenes = in_precision(World.load(folder, device), precision, weights), load_scenes(folder)
-    return SessionBackend([ModelSession(world, scenes, steps) for _ in range(seats)], version_of(folder))
+    return ModelBackend(world, scenes, seats, steps, version_of(folder))
 
 
 def version_of(folder: Path) -> str:
