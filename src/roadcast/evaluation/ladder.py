@@ -158,7 +158,9 @@ class SteeringReader:
     def __init__(self, folder: Path, driven: World):
         judge = World.load(folder, str(driven.device)).inverse
         if judge is None or "steer" not in judge.actions or "steer" not in driven.actions:
-            raise UserError(f"{folder}: reads no steering, or the world takes none; train a judge with recipes/judge.toml")
+            raise UserError(
+                f"{folder}: reads no steering, or the world takes none; train a judge with recipes/judge.toml"
+            )
         self.judge = judge
         self.read_at, self.told_at = judge.actions.index("steer"), driven.actions.index("steer")
         self.missed: dict[str, list[np.ndarray]] = {}
