@@ -100,7 +100,8 @@ def climb_all(args: argparse.Namespace) -> dict[str, float]:
         told = climb(rungs, reel, args.out / f"seed{seed}" / "rungs", args.device, seed=1000 * seed, **settings)
         for name, row in told.items():
             figures.setdefault(name, []).append(row)
-        kept = {"protocol": protocol(args, config, reel), "rungs": figures}
+        done = args.seeds[: args.seeds.index(seed) + 1]
+        kept = {"protocol": protocol(args, config, reel) | {"seeds": done}, "rungs": figures}
         (args.out / "ladder.json").write_text(json.dumps(kept, indent=1) + "\n")
     return headline(figures)
 
@@ -115,7 +116,7 @@ def protocol(args: argparse.Namespace, config: Config, reel: Reel) -> dict[str, 
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "test": reel.fingerprint, "source": json.loads((args.test / "reel.json").read_text())["origin"]["source"],
-        "split": args.split, "clips": args.clips, "context": args.context, "horizon": args.horizon, "seeds": args.seeds,
+        "split": args.split, "clips": args.clips, "context": args.context, "horizon": args.horizon,
         "training_steps": args.steps, "width": config.dynamics.width, "depth": config.dynamics.depth,
         "size": [config.data.height, config.data.width], "commit": commit.stdout.strip(), "torch": torch.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads" if args.device == "cpu" else torch.cuda.get_device_name(),
