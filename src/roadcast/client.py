@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
@@ -44,6 +45,7 @@ from roadcast.web.messages import (
 from roadcast.web.protocol import SUBPROTOCOL, Frame
 
 LARGEST = 2**26
+Answer = TypeVar("Answer")
 
 
 class Refused(UserError):  # noqa: N818
@@ -150,7 +152,7 @@ class Drive:
             pass
         return frame
 
-    def _ask(self, message: object, answer: type):
+    def _ask(self, message: object, answer: type[Answer]) -> Answer:
         self._tell(message)
         while not isinstance(reply := self._next(30.0), answer):
             pass

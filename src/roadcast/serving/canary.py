@@ -28,8 +28,8 @@ class Traffic:
 
     def begin(self, session: str) -> int:
         """The version of a new session, which keeps it until its end."""
-        tried = self.canary is not None and drawn(session, self.share)
-        self.live[session] = version = self.canary if tried else self.stable
+        canary = self.canary if drawn(session, self.share) else None
+        self.live[session] = version = self.stable if canary is None else canary
         return version
 
     def end(self, session: str) -> None:

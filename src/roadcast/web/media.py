@@ -112,7 +112,7 @@ def last_frames(path: Path, height: int, width: int, fps: float) -> list[np.ndar
                 yield t_ns, image_HWC
 
     with limited(Limits(pixels=PIXELS, frames=LONGEST)), faults_told(path):
-        frames = deque((image_HWC for _, image_HWC, _ in at_rate(rising(), fps, Counter())), maxlen=FRAMES)
+        frames = deque((np.asarray(image_HWC) for _, image_HWC, _ in at_rate(rising(), fps, Counter())), maxlen=FRAMES)
     if not frames:
         raise UserError(f"{path}: has no picture that can be read; repair it")
     return list(frames)

@@ -97,10 +97,10 @@ def rest(server: Server) -> APIRouter:
         return holder
 
     router = APIRouter(prefix="/v1", responses=refusals(401))
-    Caller, Poster = Annotated[str, Depends(caller)], Annotated[str, Depends(poster)]
+    calls, posts = Depends(caller), Depends(poster)
 
     @router.get("/models")
-    async def models(_: Caller) -> list[Model]:
+    async def models(_: str = calls) -> list[Model]:
         """The models, the first of which is driven where none is named."""
         return [
             Model(
@@ -116,7 +116,7 @@ def rest(server: Server) -> APIRouter:
     }
 
     @router.post("/clips", status_code=201, responses=refusals(404, 413, 422, 429), openapi_extra=body)
-    async def send_clip(request: Request, _: Poster, model: str = "") -> ClipSent:
+    async def send_clip(request: Request, model: str = "", _: str = posts) -> ClipSent:
         """Send a video, as the request's body, for worlds of this model to begin with. Its id goes into `clip`."""
         backend, data = server.conductor(model).backend, bytearray()
         async for part in request.stream():
@@ -128,7 +128,7 @@ def rest(server: Server) -> APIRouter:
         return ClipSent(clip=clip.id, frames=len(clip.frames_FHWC))
 
     @router.post("/rollouts", status_code=202, responses=refusals(404, 422, 429))
-    async def start_rollout(ask: Rollout, holder: Poster, response: Response) -> JobSeen:
+    async def start_rollout(ask: Rollout, response: Response, holder: str = posts) -> JobSeen:
         """Begin a rollout; ask the job in `Location` how far it is."""
         conductor = server.conductor(ask.model)
         clip = server.clips.context(ask.clip, conductor.backend) if ask.clip else None
@@ -138,19 +138,19 @@ def rest(server: Server) -> APIRouter:
         return JobSeen.of(job)
 
     @router.get("/jobs/{job}", responses=refusals(404))
-    async def see_job(job: str, holder: Caller) -> JobSeen:
+    async def see_job(job: str, holder: str = calls) -> JobSeen:
         """How far a rollout is."""
         return JobSeen.of(server.jobs.get(job, holder))
 
     @router.delete("/jobs/{job}", status_code=204, responses=refusals(404))
-    async def remove_job(job: str, holder: Caller) -> None:
+    async def remove_job(job: str, holder: str = calls) -> None:
         """Cancel a rollout if it is under way, and forget what it made."""
         server.jobs.remove(server.jobs.get(job, holder))
 
     results = {200: {"content": {media: {} for media in MEDIA.values()}}} | refusals(404, 409)
 
     @router.get("/jobs/{job}/result", response_class=FileResponse, responses=results)
-    async def fetch_result(job: str, holder: Caller) -> FileResponse:
+    async def fetch_result(job: str, holder: str = calls) -> FileResponse:
         """The film, or a .zip of the pictures as JPEG."""
         found = server.jobs.get(job, holder)
         if found.status != "done":
