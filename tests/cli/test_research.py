@@ -43,10 +43,11 @@ def test_a_sweep_ends_in_its_table_and_the_best(tmp_path, capsys, processes):
 def write_evaluation(folder: Path) -> Path:
     """metrics.json as `roadcast evaluate` writes it, of a world that has gone."""
     curves = {"mean": [21.0] * 4, "low": [20.0] * 4, "high": [22.0] * 4}
+    slope = {"mean": -1.0, "low": -1.5, "high": -0.5}
     protocol = PROTOCOL | {"horizon": 4, "horizons": [1, 2, 4]}
     record = {
         "about": {"world": str(folder / "gone" / "world")}, "protocol": protocol, "steering": None,
-        "metrics": {"psnr": {"model": curves, "copy": curves}}, "seconds": {"imagined_frames_per_second": 50.0},
+        "metrics": {"psnr": {"model": curves, "copy": curves}}, "drift": {"psnr": {"model": slope, "copy": slope}}, "seconds": {"imagined_frames_per_second": 50.0},
     }  # fmt: skip
     folder.mkdir()
     (folder / "metrics.json").write_text(json.dumps(record))

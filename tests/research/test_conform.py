@@ -44,7 +44,9 @@ def test_dynamics_conform(name):
 
 @pytest.mark.parametrize("name", [name for name, kind in OBJECTIVES.items() if kind.__module__.startswith("roadcast.")])
 def test_objectives_conform(name):
-    config = micro_config(features__depth=2, features__width=24, features__heads=4, inverse__width=16)
+    config = micro_config(
+        features__depth=2, features__width=24, features__heads=4, inverse__width=16, dynamics__step_embedding=True
+    )
     objective = build_objective(name, random_world(config), {})
     assert isinstance(objective, interfaces.Objective)
     assert conform("objective", objective) == []
