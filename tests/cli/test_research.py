@@ -47,7 +47,8 @@ def write_evaluation(folder: Path) -> Path:
     protocol = PROTOCOL | {"horizon": 4, "horizons": [1, 2, 4]}
     record = {
         "about": {"world": str(folder / "gone" / "world")}, "protocol": protocol, "steering": None,
-        "metrics": {"psnr": {"model": curves, "copy": curves}}, "drift": {"psnr": {"model": slope, "copy": slope}}, "seconds": {"imagined_frames_per_second": 50.0},
+        "metrics": {"psnr": {"model": curves, "copy": curves}}, "drift": {"psnr": {"model": slope, "copy": slope}},
+        "seconds": {"imagined_frames_per_second": 50.0},
     }  # fmt: skip
     folder.mkdir()
     (folder / "metrics.json").write_text(json.dumps(record))
