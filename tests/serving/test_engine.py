@@ -9,19 +9,6 @@ from roadcast.serving.mock import MockBackend
 LEFT, RIGHT = {"steer": 0.8, "throttle": 0.9}, {"steer": -0.8, "throttle": 0.9}
 
 
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def engine(clock):
     return Engine(MockBackend(slots=3, height=32, width=64), Limits(age_s=100, idle_s=10, snapshots=2), clock)

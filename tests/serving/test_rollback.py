@@ -14,18 +14,6 @@ from roadcast.serving.rollback import Guard, Limits, Watch
 LIMITS = Limits(step_s=0.05)
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def watch(clock):
     return Watch(LIMITS, clock)

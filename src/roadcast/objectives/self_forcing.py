@@ -108,7 +108,7 @@ class SelfForcing(Objective):
                     terms[name] = getattr(self, name)(z, commands, context, generator)
                     loss = loss + weight * terms[name]
         if "critic" in self.roles:
-            terms["critic"] = self.denoising(self.roles["critic"], z.detach(), commands, context, generator)
+            terms["critic"] = self.denoising(z.detach(), commands, context, generator)
             loss = loss + terms["critic"]
         if "discriminator" in self.roles:
             terms["discriminator"] = self.telling(z.detach(), z_true, context, generator)
@@ -182,12 +182,10 @@ class SelfForcing(Objective):
         )
         return real, fake
 
-    def denoising(
-        self, network: nn.Module, z: Tensor, commands: Tensor, context: int, generator: torch.Generator
-    ) -> Tensor:
-        """`w(t) |f(x_t, t) - z|^2` over the frames after the context, `w(t) = 1 - 0.9 t`."""
+    def denoising(self, z: Tensor, commands: Tensor, context: int, generator: torch.Generator) -> Tensor:
+        """The critic's `w(t) |f(x_t, t) - z|^2` over the frames after the context, `w(t) = 1 - 0.9 t`."""
         x_t, t = self.noised(z, context, generator)
-        error = (clean_frames(network, x_t, t, commands, self.world.config) - z).square()
+        error = (clean_frames(self.roles["critic"], x_t, t, commands, self.world.config) - z).square()
         return (expand(1 - 0.9 * t, z) * error)[:, context:].mean()
 
 

@@ -7,9 +7,6 @@ from pathlib import Path
 from roadcast.config import Config, StageConfig
 from roadcast.errors import UserError
 
-METHODS = ("self_forcing", "consistency", "shortcut", "mean_flow")
-"""Objectives that leave a world of few passes."""
-
 
 def ladder(world: Path, config: Config, passes: Sequence[int], steps: int, method: str = "self_forcing") -> Config:
     """The configuration that takes a finished world down to each of `passes` passes a frame, one stage after another.
@@ -20,7 +17,7 @@ def ladder(world: Path, config: Config, passes: Sequence[int], steps: int, metho
     world   the folder of the finished world, of configuration `config`
     passes  falling
     steps   of training, for each
-    method  one of METHODS
+    method  the objective: self_forcing, consistency, shortcut or mean_flow
     Raises `UserError` for passes that do not fall, or a world whose dynamics were never trained.
     """
     if not passes or list(passes) != sorted(set(passes), reverse=True) or passes[-1] < 1:
