@@ -2,17 +2,15 @@
 
 import { Controls } from "./controls.js";
 import { Link } from "./link.js";
+import { Stats } from "./stats.js";
 
 const $ = (id) => document.getElementById(id);
 const view = $("view"), pen = view.getContext("2d"), glow = $("ambient").getContext("2d");
 const FIRST_TICK_S = 1 / 60;
-const FPS_WINDOW_MS = 2000;
-const KEPT_LATENCIES = 300;
 const SPARK = 30;
 
-const awaited = []; // {id, time}: inputs that no frame has answered yet
-const latencies = [];
-const drawnAt = [];
+const stats = new Stats();
+Object.defineProperty(window, "roadcast", { get: () => stats.report() });
 let frame = null; // the newest frame drawn
 let connected = false, paused = false, unlimited = false;
 
@@ -38,15 +36,14 @@ function onOpen(info) {
 }
 
 async function onFrame(next) {
+  const receivedAt = performance.now();
+  stats.received++;
   const bitmap = await createImageBitmap(next.jpeg);
   if (frame === null || next.id > frame.id) {
     if (view.width !== next.width || view.height !== next.height) [view.width, view.height] = [next.width, next.height];
     pen.drawImage(bitmap, 0, 0);
     glow.drawImage(bitmap, 0, 0, 16, 8);
-    const now = performance.now();
-    while (awaited.length && next.actionId >= awaited[0].id) latencies.push(now - awaited.shift().time);
-    latencies.splice(0, latencies.length - KEPT_LATENCIES);
-    drawnAt.push(now);
+    stats.draw(next, receivedAt, performance.now());
     const begun = frame === null;
     frame = next;
     if (begun) showState();
@@ -69,7 +66,7 @@ function onClosed({ busy, reason, retryMs }) {
 
 function forget() {
   frame = null;
-  awaited.length = drawnAt.length = 0;
+  stats.forget();
 }
 
 // ---- the driver's side
@@ -78,24 +75,24 @@ function onInput(time) {
   document.body.classList.add("driven");
   controls.advance(FIRST_TICK_S);
   const id = link.sendAction(controls);
-  if (connected && !paused) awaited.push({ id, time });
+  if (connected && !paused) stats.pressed(id, time);
 }
 
 function reset() {
-  awaited.length = 0;
+  stats.forget();
   link.send({ type: "reset", scene: $("scene").selectedIndex, seed: 0 });
 }
 
 function togglePause() {
   paused = !paused;
-  awaited.length = drawnAt.length = 0;
+  stats.forget();
   link.send({ type: "pause", paused });
   showState();
 }
 
 function toggleUnlimited() {
   unlimited = !unlimited;
-  latencies.length = drawnAt.length = 0;
+  stats.latencies.length = 0;
   $("unlimited").setAttribute("aria-pressed", unlimited);
   link.send({ type: "pace", unlimited });
 }
@@ -133,7 +130,7 @@ $("scene").addEventListener("change", () => {
 });
 document.addEventListener("visibilitychange", () => {
   controls.release();
-  awaited.length = drawnAt.length = 0;
+  stats.forget();
   link.send({ type: "pause", paused: paused || document.hidden });
 });
 
@@ -158,20 +155,14 @@ function showState() {
   else notice(null);
 }
 
-function quantile(values, q) {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.ceil(q * sorted.length) - 1];
-}
-
 function showNumbers() {
   const now = performance.now();
-  while (drawnAt.length && drawnAt[0] < now - FPS_WINDOW_MS) drawnAt.shift();
-  $("fps").textContent = drawnAt.length < 4 ? "0" : ((drawnAt.length - 1) * 1000 / (drawnAt.at(-1) - drawnAt[0])).toFixed(1);
-  $("p50").textContent = latencies.length ? quantile(latencies, 0.5).toFixed(0) : "\u2013";
-  $("p99").textContent = latencies.length ? quantile(latencies, 0.99).toFixed(0) : "\u2013";
+  $("fps").textContent = stats.rate(now).toFixed(1);
+  $("p50").textContent = stats.latencies.length ? stats.latency(0.5).toFixed(0) : "\u2013";
+  $("p99").textContent = stats.latencies.length ? stats.latency(0.99).toFixed(0) : "\u2013";
   $("step").textContent = frame ? frame.stepMs.toFixed(1) : "\u2013";
   $("frame").textContent = frame ? frame.id : "\u2013";
-  const recent = latencies.slice(-SPARK), most = Math.max(50, ...recent);
+  const recent = stats.latencies.slice(-SPARK), most = Math.max(50, ...recent);
   $("spark").firstElementChild.setAttribute("d", recent.map((ms, i) => `M${2 * i + 1} 20V${20 - 18 * ms / most}`).join(""));
 }
 
@@ -193,6 +184,7 @@ function showControls() {
 
 let last = performance.now();
 function tick(now) {
+  stats.shown(now);
   if (controls.advance(Math.min(0.1, Math.max(0, now - last) / 1000))) link.sendAction(controls);
   last = now;
   showControls();
