@@ -103,7 +103,7 @@ class Engine:
         """Go back, or across, to a snapshot of this session, which stays good. Raises `Gone`."""
         seat = self.touch(id)
         if (moment := seat.snapshots.get(snapshot)) is None:
-            raise Gone(f"session {id} has no snapshot {snapshot}, or no longer")
+            raise Gone(f"session {id} has no snapshot {snapshot[:40]}, or no longer")
         self.backend.restore(seat.slot, moment.state)
         seat.log, seat.shown = moment.log.copy(), moment.shown
         return seat.shown

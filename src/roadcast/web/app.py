@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, WebSocket
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
@@ -13,11 +14,12 @@ import roadcast
 from roadcast.errors import UserError
 from roadcast.serving.seat import Full, Gone
 from roadcast.web.auth import bearer, same_site, subprotocol
-from roadcast.web.connection import TRY_AGAIN_LATER, Connection
+from roadcast.web.bodies import Bodies
+from roadcast.web.connection import POLICY_VIOLATION, TRY_AGAIN_LATER, Connection
 from roadcast.web.health import health
 from roadcast.web.listen import listen
-from roadcast.web.protocol import VERSION
-from roadcast.web.rest import rest
+from roadcast.web.protocol import MAX_MESSAGE_BYTES, VERSION
+from roadcast.web.rest import CLIPS, rest
 from roadcast.web.server import Capped, Server, one_seat
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from roadcast.serving.session import Session
 
 STATIC = Path(__file__).parent / "static"
-POLICY_VIOLATION = 1008
 HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; frame-ancestors 'self'",
@@ -34,6 +35,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 TOO_MANY, UNPROCESSABLE, NOT_FOUND = 429, 422, 404
+TOLD = 4
+"""Faults of one request that are named."""
 
 
 def create_app(server: Server, title: str = "roadcast") -> FastAPI:
@@ -54,6 +57,11 @@ def create_app(server: Server, title: str = "roadcast") -> FastAPI:
     app.include_router(rest(server))
     app.include_router(health(server))
 
+    def most_bytes(path: str) -> int:
+        return server.settings.clip_bytes if path.endswith(CLIPS) else MAX_MESSAGE_BYTES
+
+    app.add_middleware(Bodies, most=most_bytes)
+
     @app.middleware("http")
     async def add_headers(request: Request, call_next: Callable) -> "Response":
         response = await call_next(request)
@@ -71,6 +79,12 @@ def create_app(server: Server, title: str = "roadcast") -> FastAPI:
     @app.exception_handler(UserError)
     async def unusable(_: Request, error: UserError) -> JSONResponse:
         return _refusal(TOO_MANY if isinstance(error, Capped) else UNPROCESSABLE, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        """What was sent is not sent back: it may be what no JSON can hold."""
+        faults = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()[:TOLD]]
+        return _refusal(UNPROCESSABLE, UserError("; ".join(faults)))
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
@@ -118,4 +132,4 @@ def serve(
 
 
 def _refusal(status: int, error: Exception, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, status, headers)
+    return JSONResponse({"detail": str(error).encode(errors="replace").decode()}, status, headers)

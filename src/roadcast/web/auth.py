@@ -13,6 +13,8 @@ from roadcast.web.protocol import SUBPROTOCOL
 
 BEARER = "bearer."
 SHORTEST = 16
+KEYS = 4096
+"""Callers that are told apart before those who have been quiet are forgotten."""
 
 
 class Tokens:
@@ -72,7 +74,12 @@ def subprotocol(offered: Sequence[str]) -> str | None:
 
 def same_site(origin: str | None, host: str | None, others: Sequence[str]) -> bool:
     """Whether a page of `origin` may talk to us: ours, one of `others`, or none (no browser)."""
-    return origin is None or origin in others or urlsplit(origin).netloc == host
+    if origin is None or origin in others:
+        return True
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:  # an Origin that is no address
+        return False
 
 
 class Rate:
@@ -82,14 +89,22 @@ class Rate:
         self.per_s, self.burst, self._clock = per_s, burst, clock
         self._kept: dict[str, tuple[float, float]] = defaultdict(lambda: (burst, clock()))
 
-    def wait_s(self, key: str = "") -> float:
-        """Count one event: 0, or, uncounted, how long to wait for it."""
+    def wait_s(self, key: str = "", events: float = 1.0) -> float:
+        """Count so many events, `burst` at most: 0, or, uncounted, how long to wait for them."""
+        now, events = self._clock(), min(events, self.burst)
+        if len(self._kept) > KEYS:
+            self._forget(now)
         left, at = self._kept[key]
-        now = self._clock()
         left = min(self.burst, left + (now - at) * self.per_s)
-        wait = max(0.0, (1 - left) / self.per_s)
-        self._kept[key] = (left - (wait == 0), now)
+        wait = max(0.0, (events - left) / self.per_s)
+        self._kept[key] = (left - events * (wait == 0), now)
         return wait
+
+    def _forget(self, now: float) -> None:
+        """Let go of the keys that may do as much again as if they had never been seen."""
+        for key, (left, at) in list(self._kept.items()):
+            if left + (now - at) * self.per_s >= self.burst:
+                del self._kept[key]
 
 
 def _digest(token: str) -> bytes:

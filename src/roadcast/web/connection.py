@@ -40,7 +40,11 @@ from roadcast.web.protocol import Frame
 from roadcast.web.server import Capped, Server
 from roadcast.web.wheel import Driver, Ending, Shot, Wheel
 
-NORMAL, INTERNAL_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER = 1000, 1011, 1012, 1013
+FIRST_S = 30.0
+"""A connection on which no session is asked for so long is closed."""
+MESSAGE_BYTES = 4096
+"""A longer message counts as several."""
+NORMAL, POLICY_VIOLATION, INTERNAL_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER = 1000, 1008, 1011, 1012, 1013
 CLEAN = (1000, 1001, 1005)
 """Codes with which a client that means it closes: the session ends. With any other the connection is lost, and the session waits."""
 
@@ -66,6 +70,7 @@ class Connection:
         """Talk to the client; returns when it is over. The server's `connections` know of it meanwhile."""
         self._server.connections.add(self)
         listening = asyncio.create_task(self._listen())
+        patience = asyncio.get_running_loop().call_later(FIRST_S, self._lose_patience)
         left = 1006
         try:
             await asyncio.wait([listening, self._driver.ended], return_when=asyncio.FIRST_COMPLETED)
@@ -74,6 +79,7 @@ class Connection:
             else:
                 await self._say_goodbye(self._driver.ended.result())
         finally:
+            patience.cancel()
             self._server.connections.discard(self)
             self._leave_wheel(left)
             tasks = [task for task in (listening, self._opening, self._sending) if task is not None]
@@ -99,7 +105,8 @@ class Connection:
             message = await self._client.receive()
             if message["type"] == "websocket.disconnect":
                 return message.get("code") or 1005
-            while (wait := self._rate.wait_s()) > 0:
+            weight = 1 + len(message.get("text") or "") / MESSAGE_BYTES
+            while (wait := self._rate.wait_s(events=weight)) > 0:
                 await asyncio.sleep(wait)
             try:
                 if (text := message.get("text")) is None:
@@ -145,8 +152,8 @@ class Connection:
             case Rewind():
                 await conductor.rewind(wheel, message.step)
             case Branch():
-                self._server.check_sessions(self._caller)
-                other = await conductor.branch(wheel)
+                with self._server.one_more(self._caller):
+                    other = await conductor.branch(wheel)
                 await self._say(Branched(other.id, wheel.step))
             case AskLog():
                 await self._say(await conductor.told(wheel))
@@ -191,14 +198,14 @@ class Connection:
             self._sending = asyncio.create_task(self._send(wheel, conductor))
 
     async def _create(self, ask: Create) -> Wheel:
-        self._server.check_sessions(self._caller)
         self._conductor = self._server.conductor(ask.model)
         clip = self._server.clips.context(ask.clip, self._conductor.backend) if ask.clip else None
 
         async def told(position: int) -> None:
             await self._say(Queued(position))
 
-        return await self._conductor.create(ask, clip, self._caller, told)
+        with self._server.one_more(self._caller):
+            return await self._conductor.create(ask, clip, self._caller, told)
 
     async def _resume(self, ask: Resume) -> Wheel:
         for conductor in self._server.conductors.values():
@@ -209,6 +216,10 @@ class Connection:
                 self._conductor = conductor
                 return wheel
         raise Gone("there is no such session, or no longer")
+
+    def _lose_patience(self) -> None:
+        if self._opening is None:
+            self._driver.end(Ending("limit", f"no session was asked for in {FIRST_S:g} s", POLICY_VIOLATION))
 
     def _leave_wheel(self, code: int) -> None:
         wheel, self._wheel = self._wheel, None

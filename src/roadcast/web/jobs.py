@@ -99,13 +99,19 @@ class Jobs:
         """Remove everything that was made."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _bytes(self, caller: str) -> int:
+        """What the results of a caller take on the disk, half-made ones too."""
+        own = [job.path for job in self._jobs.values() if job.caller == caller]
+        files = [file for path in own for file in (path, _beside(path)) if file.exists()]
+        return sum(file.stat().st_size for file in files)
+
     def _forget_old(self) -> None:
         now = time.monotonic()
         for job in [job for job in self._jobs.values() if job.ended_s + self._settings.job_s < now]:
             self.remove(job)
 
     async def _run(self, job: Job, conductor: Conductor, ask: Create, clip: Context | None) -> None:
-        beside = job.path.with_name(f".{job.path.name}")
+        beside = _beside(job.path)
         writer = None
         try:
             wheel = await conductor.create(ask, clip, job.caller, _unheard)
@@ -123,6 +129,10 @@ class Jobs:
                         raise UserError(driver.ended.result().message)
                     await asyncio.to_thread(writer.write, shot.result().frame_HWC)
                     job.made += 1
+                    if self._bytes(job.caller) > (most := self._settings.job_bytes):
+                        raise UserError(
+                            f"rollout: results of more than {most} bytes after {job.made} frames; ask for fewer, or remove jobs"
+                        )
             finally:
                 conductor.close(wheel, "done" if job.made == job.frames else "cancelled")
             writer.close()
@@ -184,6 +194,11 @@ def film(path: Path, fps: float, height: int, width: int) -> Writer:
     if not has_extra("video_writer"):
         return PlainFilm(path, fps, height, width)
     return load_extra("video_writer", "an .mp4").FilmWriter(path, fps, height, width, CRF)
+
+
+def _beside(path: Path) -> Path:
+    """Where a result lies until it is whole."""
+    return path.with_name(f".{path.name}")
 
 
 async def _unheard(_: int) -> None:

@@ -273,6 +273,8 @@ def checked_log(name: str, rows: object) -> list[Row]:
     """The rows of a log, each of [times, steer, throttle, brake] in their ranges; `UserError` for what is none."""
     if not isinstance(rows, list):
         raise UserError(f"{name}: log = {_short(rows)!r} is not a list of [times, steer, throttle, brake]")
+    if len(rows) > MAX_LOG_STEPS:
+        raise UserError(f"{name}: log has {len(rows)} rows; {MAX_LOG_STEPS} steps can be replayed at most")
     steps = 0
     for row in rows:
         fits = isinstance(row, list) and len(row) == 4 and type(row[0]) is int

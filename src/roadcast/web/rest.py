@@ -4,23 +4,26 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import FileResponse
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field, field_validator
 
 from roadcast.serving.seat import Full
 from roadcast.web.auth import bearer
+from roadcast.web.clips import SUFFIXES
 from roadcast.web.jobs import Form, Job, Status
 from roadcast.web.messages import Create, Row, checked_log
 from roadcast.web.protocol import MAX_ID, MAX_LOG_STEPS
 from roadcast.web.server import Server
 
 ROW = "[times, steer, throttle, brake]: so many steps under one command; steer in [-1, 1], positive left"
+CLIPS = "/v1/clips"
 MEDIA = {"mp4": "video/mp4", "frames": "application/zip"}
 
 
 class Problem(BaseModel):
     """Why a request was refused."""
 
-    detail: str | list
+    detail: str
 
 
 class Model(BaseModel):
@@ -76,7 +79,7 @@ class JobSeen(BaseModel):
         return cls(job=job.id, status=job.status, made=job.made, frames=job.frames, error=job.error, result=result)
 
 
-def refusals(*codes: Literal[401, 404, 409, 413, 415, 422, 429]) -> dict:
+def refusals(*codes: Literal[400, 401, 404, 408, 409, 413, 422, 429]) -> dict:
     """Of the OpenAPI document: the refusals that a call may meet."""
     return {code: {"model": Problem} for code in codes}
 
@@ -96,7 +99,8 @@ def rest(server: Server) -> APIRouter:
             raise Full(wait)
         return holder
 
-    router = APIRouter(prefix="/v1", responses=refusals(401))
+    door = [Depends(HTTPBearer(auto_error=False, description="one of the server's tokens"))] if server.tokens else []
+    router = APIRouter(prefix="/v1", responses=refusals(401, 422), dependencies=door)
     calls, posts = Depends(caller), Depends(poster)
 
     @router.get("/models")
@@ -111,23 +115,19 @@ def rest(server: Server) -> APIRouter:
             for name, one in server.conductors.items()
         ]  # fmt: skip
 
-    body = {
-        "requestBody": {"required": True, "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}}
-    }
+    film = {"schema": {"type": "string", "format": "binary", "maxLength": server.settings.clip_bytes}}
+    body = {"requestBody": {"required": True, "content": dict.fromkeys(SUFFIXES, film)}}
 
-    @router.post("/clips", status_code=201, responses=refusals(404, 413, 422, 429), openapi_extra=body)
-    async def send_clip(request: Request, model: str = "", _: str = posts) -> ClipSent:
+    @router.post("/clips", status_code=201, responses=refusals(404, 408, 413, 429), openapi_extra=body)
+    async def send_clip(request: Request, model: str = "", holder: str = posts) -> ClipSent:
         """Send a video, as the request's body, for worlds of this model to begin with. Its id goes into `clip`."""
-        backend, data = server.conductor(model).backend, bytearray()
-        async for part in request.stream():
-            data += part
-            if len(data) > (most := server.settings.clip_bytes):
-                raise HTTPException(413, f"clip: has more than {most} bytes; send a shorter or smaller one")
+        backend = server.conductor(model).backend
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        clip = await server.clips.add(bytes(data), media_type, backend)
+        with server.clips.coming():
+            clip = await server.clips.add(await request.body(), media_type, backend, holder)
         return ClipSent(clip=clip.id, frames=len(clip.frames_FHWC))
 
-    @router.post("/rollouts", status_code=202, responses=refusals(404, 422, 429))
+    @router.post("/rollouts", status_code=202, responses=refusals(400, 404, 408, 413, 429))
     async def start_rollout(ask: Rollout, response: Response, holder: str = posts) -> JobSeen:
         """Begin a rollout; ask the job in `Location` how far it is."""
         conductor = server.conductor(ask.model)

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from roadcast.errors import UserError
@@ -48,9 +50,10 @@ class Server:
         self.conductors = {
             name: Conductor(factory, name, self.settings, self.metrics, fps) for name, factory in models.items()
         }
-        self.clips, self.jobs = Clips(self.settings.clips), Jobs(self.settings)
+        self.clips, self.jobs = Clips(self.settings), Jobs(self.settings)
         self.posts = Rate(self.settings.posts_per_minute / 60, self.settings.posts_per_minute)
         self.connections: set[Connection] = set()
+        self._opening: Counter[str] = Counter()
         self.leaving = False
         self._running: list[asyncio.Task] = []
 
@@ -92,14 +95,18 @@ class Server:
             raise Gone(f"there is no model {model[:40]}; choose one of {', '.join(self.conductors)}")
         return self.conductors[name]
 
-    def check_sessions(self, caller: str) -> None:
-        """Raise `Capped` if the holder of a token has as many sessions as it may."""
+    @contextmanager
+    def one_more(self, caller: str) -> Iterator[None]:
+        """A session is opened inside the block. Raises `Capped` if the holder of a token has as many as it may, open or on their way."""
         most = self.settings.sessions
-        if (
-            caller
-            and sum(wheel.caller == caller for one in self.conductors.values() for wheel in one.wheels.values()) >= most
-        ):
+        callers = [wheel.caller for one in self.conductors.values() for wheel in one.wheels.values()]
+        if caller and callers.count(caller) + self._opening[caller] >= most:
             raise Capped(f"{most} sessions are open with this token, as many as may be; close one")
+        self._opening[caller] += 1
+        try:
+            yield
+        finally:
+            self._opening[caller] -= 1
 
 
 def _fallen(running: asyncio.Task) -> None:

@@ -14,9 +14,11 @@ class Settings:
     linger_s           how long a session whose connection was lost, or a branch nobody took, waits for its driver
     sessions           open at once, of one caller
     posts_per_minute   uploads and rollouts of one caller
-    messages_per_s     of one connection: what comes faster is read later
+    messages_per_s     of one connection, 4 KiB each: what comes faster is read later
     clip_bytes, clips  size of an upload, and how many are kept, of one caller; the oldest goes
+    uploads, decoders  clips on their way at once, of all callers, and processes that decode them, of up to 2 GiB each
     jobs               kept of one caller, done ones too; they are forgotten after job_s
+    job_bytes          of one caller's results on the disk, together; a job that would make more fails
     origins            pages of other sites that may drive, besides the server's own
     """
 
@@ -28,6 +30,9 @@ class Settings:
     messages_per_s: int = 500
     clip_bytes: int = 2**25
     clips: int = 4
+    uploads: int = 8
+    decoders: int = 2
     jobs: int = 16
     job_s: float = 600.0
+    job_bytes: int = 2**28
     origins: tuple[str, ...] = ()
