@@ -16,6 +16,7 @@ from roadcast.cli.main import run
 from roadcast.evaluation.metrics.drift import collapse
 from roadcast.files import sha256
 from roadcast.serving.session import ModelSession
+from roadcast.training.scenes import load_scenes
 
 REPO = Path(__file__).parents[2]
 MOST_BYTES = 16_000_000
@@ -30,6 +31,11 @@ def test_it_is_small_and_its_card_knows_every_file():
         name: sha256(path) for name, path in files.items()
     }
     assert "Licence: Apache-2.0" in card and "`toyroad:" in card
+
+
+def test_its_scenes_are_called_what_they_show():
+    names = load_scenes(IN_THE_BOX).names
+    assert len(set(names)) == len(names) and all(re.fullmatch(r"[A-Z][a-z]+(,? [a-z]+)*", name) for name in names)
 
 
 def test_it_is_packed_with_the_code():
