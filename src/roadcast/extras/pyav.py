@@ -59,7 +59,8 @@ def _pictures(path: Path, container: InputContainer) -> VideoStream:
     for stream in container.streams.video:
         if stream.disposition & stream.disposition.attached_pic:
             continue
-        codec = stream.codec_context
+        if (codec := stream.codec_context) is None:  # as AV says of pictures that it has no decoder for
+            raise not_a_video(path)
         check_size(path, codec.height, codec.width)
         codec.thread_type = "NONE"
         codec.options = {"max_pixels": str(2 * limits_now().pixels + PADDING)}
