@@ -19,7 +19,7 @@ from starlette.websockets import WebSocketDisconnect
 from roadcast.serving.mock import MockBackend
 from roadcast.serving.seat import Full, Gone
 from roadcast.web import clips as clips_module
-from roadcast.web import connection
+from roadcast.web import conversation
 from roadcast.web.app import create_app
 from roadcast.web.auth import Rate, Tokens, same_site
 from roadcast.web.bodies import Bodies
@@ -101,7 +101,7 @@ def test_a_page_of_nowhere_may_not_drive(client, origin):
 
 
 def test_a_connection_that_asks_for_nothing_is_closed(client, monkeypatch):
-    monkeypatch.setattr(connection, "FIRST_S", 0.05)
+    monkeypatch.setattr(conversation, "FIRST_S", 0.05)
     with client.websocket_connect("/drive") as ws:
         assert json.loads(ws.receive_text())["code"] == "limit"
         with pytest.raises(WebSocketDisconnect) as ended:

@@ -15,8 +15,10 @@ from roadcast.errors import UserError
 from roadcast.serving.seat import Full, Gone
 from roadcast.web.auth import bearer, same_site, subprotocol
 from roadcast.web.bodies import Bodies
-from roadcast.web.connection import POLICY_VIOLATION, TRY_AGAIN_LATER, Connection
+from roadcast.web.connection import Connection
+from roadcast.web.conversation import Conversation
 from roadcast.web.health import health
+from roadcast.web.line import POLICY_VIOLATION, TRY_AGAIN_LATER
 from roadcast.web.listen import listen
 from roadcast.web.protocol import MAX_MESSAGE_BYTES, VERSION
 from roadcast.web.rest import CLIPS, rest
@@ -112,7 +114,7 @@ def create_app(server: Server, title: str = "roadcast") -> FastAPI:
         elif server.leaving:
             await client.close(TRY_AGAIN_LATER, "this server is leaving")
         else:
-            await Connection(client, server, caller).run()
+            await Conversation(Connection(client), server, caller).run()
 
     return app
 

@@ -20,7 +20,7 @@ from roadcast.web.settings import Settings
 
 if TYPE_CHECKING:
     from roadcast.serving.session import Session
-    from roadcast.web.connection import Connection
+    from roadcast.web.conversation import Conversation
 
 LEAVING_S = 5.0
 STUCK_S = 60.0
@@ -52,7 +52,7 @@ class Server:
         }
         self.clips, self.jobs = Clips(self.settings), Jobs(self.settings)
         self.posts = Rate(self.settings.posts_per_minute / 60, self.settings.posts_per_minute)
-        self.connections: set[Connection] = set()
+        self.connections: set[Conversation] = set()
         self._opening: Counter[str] = Counter()
         self.leaving = False
         self._running: list[asyncio.Task] = []

@@ -1,0 +1,33 @@
+"""What a conversation needs of whatever carries it: a WebSocket (connection.py), or one of the ways in extras."""
+
+from typing import Protocol
+
+NORMAL, POLICY_VIOLATION, INTERNAL_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER = 1000, 1008, 1011, 1012, 1013
+
+
+class Left(Exception):  # noqa: N818
+    """The client is gone. Where it meant to go its session ends; where the line broke the session waits for it."""
+
+    def __init__(self, meant: bool):
+        super().__init__("the client has left")
+        self.meant = meant
+
+
+class Line(Protocol):
+    """A way to a client and back, for the messages of protocol.py. Whatever cannot be said any more is dropped; `hear` tells why."""
+
+    async def hear(self) -> str | bytes:
+        """The client's next message. Raises `Left`."""
+        ...
+
+    async def say(self, message: str) -> None:
+        """Send a text message."""
+        ...
+
+    async def show(self, frame: bytes) -> None:
+        """Send a frame; returns when the line can take another. Raises `Left` when it takes no more."""
+        ...
+
+    async def close(self, code: int, reason: str) -> None:
+        """End it, with one of protocol.py's codes."""
+        ...
