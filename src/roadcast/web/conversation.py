@@ -39,8 +39,10 @@ from roadcast.web.wheel import Driver, Ending, Wheel
 
 FIRST_S = 30.0
 """A connection on which no session is asked for so long is closed."""
-MESSAGE_BYTES = 4096
+MESSAGE_BYTES = 1024
 """A longer message counts as several."""
+LONG = 2**16
+"""Characters from which on a message is read on a thread, so that others are driven meanwhile."""
 
 log = logging.getLogger(__name__)
 
