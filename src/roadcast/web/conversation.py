@@ -107,7 +107,8 @@ class Conversation:
             try:
                 if isinstance(said, bytes):
                     raise UserError("the message is binary; send JSON text")
-                await asyncio.shield(asyncio.ensure_future(self._obey(parse(said))))
+                asked = parse(said) if len(said) < LONG else await asyncio.to_thread(parse, said)
+                await asyncio.shield(asyncio.ensure_future(self._obey(asked)))
             except (UserError, Gone, Full) as error:
                 await self._say(_refusal(error))
 
