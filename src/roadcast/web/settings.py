@@ -14,7 +14,7 @@ class Settings:
     linger_s           how long a session whose connection was lost, or a branch nobody took, waits for its driver
     sessions           open at once, of one caller
     posts_per_minute   uploads and rollouts of one caller
-    messages_per_s     of one connection, 4 KiB each: what comes faster is read later
+    messages_per_s     of one connection, a KiB each: what comes faster is read later
     clip_bytes, clips  size of an upload, and how many are kept, of one caller; the oldest goes
     uploads, decoders  clips on their way at once, of all callers, and processes that decode them, of up to 2 GiB each
     jobs               kept of one caller, done ones too; they are forgotten after job_s
