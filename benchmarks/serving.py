@@ -22,6 +22,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -32,6 +33,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from browser import CHROMIUM, Page, chromium, wait_for
+from harness import cpu_model
 from serving_clients import KEYS_S, WARM_S, Seen, come_and_go, slow
 from serving_host import Counts, Host, box, hosted, mock
 from serving_replica import resume
@@ -45,7 +47,6 @@ AIMS = {
     "leaked_sessions": ("<=", 0), "leaked_files": ("<=", 0), "leaked_tasks": ("<=", 0), "growth_percent": ("<=", 2),
     "replica_resume_s": ("<=", 5), "replica_frames_that_differ": ("<=", 0),
 }  # fmt: skip
-FLAT_PERCENT = 2.0
 KEYS = (("ArrowLeft", True), ("ArrowLeft", False), ("ArrowRight", True), ("ArrowRight", False))
 
 Figures = dict[str, float]
@@ -60,7 +61,7 @@ def page_of(host: Host) -> Iterator[Page]:
     if CHROMIUM is None:
         sys.exit("no chromium on the path; on Debian: apt-get install chromium; or leave out the phases of the page")
     with chromium() as open_page:
-        page = open_page(host.url)
+        page = open_page(host.url + "#drive")
         page.size(1280, 800)
         wait_for(lambda: page.script("(window.roadcast?.frames.length ?? 0) > 10"), 60)
         yield page
@@ -208,6 +209,7 @@ def row(name: str, value: float) -> str:
 
 
 def table(figures: Figures) -> list[str]:
+    """All of them, for people."""
     return ["| figure | found | aim | met |", "| --- | --- | --- | --- |", *(row(*item) for item in figures.items())]
 
 
@@ -218,8 +220,17 @@ def keep(to: Path | None, figures: Figures) -> Figures:
     path = to / "figures.json"
     figures = (json.loads(path.read_text()) if path.exists() else {}) | figures
     write_file(path, lambda beside: beside.write_text(json.dumps(figures, indent=1) + "\n"))
-    write_file(to / "table.md", lambda beside: beside.write_text("\n".join(table(figures)) + "\n"))
+    lines = [f"{cpu_model()}, {os.cpu_count()} cores; commit `{commit()}`", "", *table(figures)]
+    write_file(to / "table.md", lambda beside: beside.write_text("\n".join(lines) + "\n"))
     return figures
+
+
+def commit() -> str:
+    """What is checked out."""
+    asked = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
+    )
+    return asked.stdout.strip() or "unknown"
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from roadcast.web.conductor import action
 from roadcast.web.messages import Controls, Create, Credit, Error, Opened, Pace, Pause, Reset, dump, parse_reply
 from roadcast.web.protocol import Frame
 from roadcast.web.server import one_seat
+from roadcast.web.video import codecs
 
 
 class PaintSession:
@@ -114,12 +115,12 @@ def test_page_health_and_info(client):
         assert client.get(f"/{probe}").json() == {"status": "ok"}
     assert client.get("/info").json() == {
         "name": "paint", "protocol": 2, "fps": 200.0, "width": 32, "height": 16,
-        "actions": ["steer", "throttle", "brake"], "scenes": ["day", "night"],
+        "actions": ["steer", "throttle", "brake"], "scenes": ["day", "night"], "codecs": codecs(),
     }  # fmt: skip
     page = client.get("/")
     assert page.status_code == 200 and "<canvas" in page.text
     assert "default-src 'self'" in page.headers["content-security-policy"]
-    for name in ("drive.js", "link.js", "controls.js", "drive.css"):
+    for name in ("drive.js", "session.js", "look.css"):
         assert client.get(f"/static/{name}").status_code == 200
 
 
@@ -131,7 +132,7 @@ def test_frames_answer_actions(client, session):
         while (frame := receive(ws)).action_id < 41:
             pass
         assert not frame.first and frame.frame_id > first.frame_id and frame.ready_ns >= frame.stepped_ns
-        rgb = cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+        rgb = cv2.imdecode(np.frombuffer(frame.picture, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
         assert rgb.shape == (16, 32, 3)
         np.testing.assert_allclose(rgb[8, 16], (228, 100, 50), atol=6)
     assert session.calls[0] == ("reset", 0, 0)

@@ -22,7 +22,7 @@ def address(served):
 
 @pytest.fixture
 def page(chromium, address, wait_for):
-    page = chromium(address)
+    page = chromium(address + "#drive")
     page.size(1280, 800)
     wait_for(lambda: page.text("connection") == "driving")
     yield page
@@ -94,7 +94,7 @@ def test_every_control_has_a_name(page):
 
 
 def test_lost_and_found_again(page, chromium, address, wait_for):
-    second = chromium(address)
+    second = chromium(address + "#drive")
     wait_for(lambda: second.text("connection") == "busy")
     assert "Someone else is driving" in second.text("notice")
     page.call("Page.navigate", url="about:blank")  # kept by the browser for its back button
@@ -105,7 +105,7 @@ def test_lost_and_found_again(page, chromium, address, wait_for):
 
 def test_server_gone(chromium, served, wait_for):
     with served(MockSession) as address:
-        page = chromium(address)
+        page = chromium(address + "#drive")
         wait_for(lambda: page.text("connection") == "driving")
     wait_for(lambda: page.text("connection") == "lost")
     assert "Connection lost" in page.text("notice") and "Trying again" in page.text("notice")

@@ -13,14 +13,19 @@ def frame(**changes) -> Frame:
     values = dict(
         width=128, height=64, frame_id=7, action_id=2**32 - 1, step=6, seed=2**32 - 2, scene=3, uncertainty=0.25,
         stepped_ns=123456789012345, ready_ns=123456799012345, action_time=1234.5, step_ms=12.5, encode_ms=0.5,
-        model_version="3f2a9c01", first=True, action_ids=(8, 9), jpeg=b"\xff\xd8 picture \xff\xd9",
+        model_version="3f2a9c01", first=True, action_ids=(8, 9), picture=b"\xff\xd8 picture \xff\xd9",
     )  # fmt: skip
     return Frame(**values | changes)
 
 
 @pytest.mark.parametrize(
     "sent",
-    [frame(), frame(first=False, replayed=True, action_ids=(), jpeg=b""), frame(width=65535, frame_id=0, scene=65535)],
+    [
+        frame(),
+        frame(first=False, replayed=True, action_ids=(), picture=b""),
+        frame(h264=True, key=True),
+        frame(width=65535, frame_id=0, scene=65535),
+    ],
 )
 def test_frame_round_trip(sent):
     assert Frame.unpack(sent.pack()) == sent
@@ -41,11 +46,12 @@ def test_frame_layout_is_the_documented_one():
     assert struct.unpack_from("<ff", message, 56) == (12.5, 0.5)
     assert message[64:80] == b"3f2a9c01" + bytes(8)
     assert struct.unpack_from("<II", message, 80) == (8, 9)
-    assert message[88:] == frame().jpeg
+    assert message[88:] == frame().picture
 
 
 def test_page_reads_the_same_version():
-    script = (Path(protocol.__file__).parent / "static" / "link.js").read_text()
+    static = Path(protocol.__file__).parent / "static"
+    script = (static / "frames.js").read_text() + (static / "session.js").read_text()
     assert f"const VERSION = {protocol.VERSION};" in script
     assert f"const HEADER_BYTES = {HEADER.size};" in script
     assert f"const CREDIT = {protocol.MAX_CREDIT};" in script
@@ -53,7 +59,7 @@ def test_page_reads_the_same_version():
 
 @pytest.mark.parametrize(
     "message",
-    [b"", b"RC", b"XX" + bytes(90), b"RC\x01" + bytes(90), b"RC\x02" + bytes(60), frame(action_ids=(1, 2), jpeg=b"").pack()[:-1]],
+    [b"", b"RC", b"XX" + bytes(90), b"RC\x01" + bytes(90), b"RC\x02" + bytes(60), frame(action_ids=(1, 2), picture=b"").pack()[:-1]],
 )  # fmt: skip
 def test_frame_of_another_kind_is_refused(message):
     with pytest.raises(UserError, match=r"is no frame|protocol version 1"):

@@ -1,197 +1,223 @@
-// The driver's page: joins the controls, the link to the server and what is shown.
+// The driver's page: joins hands, the trip, and what is shown.
 
-import { Controls } from "./controls.js";
-import { Link } from "./link.js";
+import { info } from "./api.js";
+import { Film } from "./film.js";
+import { Hands } from "./hands.js";
+import { listenToKeys } from "./keys.js";
+import { duration } from "./names.js";
+import { Pad } from "./pad.js";
+import { showHands, showNumbers } from "./readings.js";
+import { notice, tell } from "./says.js";
+import { settings } from "./settings.js";
+import { atOnce, fromLink, toLink } from "./share.js";
+import { bindSettings, bindShare, show } from "./sheets.js";
+import { Start } from "./start.js";
+import { showState } from "./states.js";
 import { Stats } from "./stats.js";
+import { Timeline } from "./timeline.js";
+import { pedal, steerBy } from "./touch.js";
+import { Trip } from "./trip.js";
 
 const $ = (id) => document.getElementById(id);
-const view = $("view"), pen = view.getContext("2d"), glow = $("ambient").getContext("2d");
-const FIRST_TICK_S = 1 / 60;
-const SPARK = 30;
+const BACK_S = 2;
 
 const stats = new Stats();
 Object.defineProperty(window, "roadcast", { get: () => stats.report() });
-let frame = null; // the newest frame drawn
-let connected = false, paused = false, unlimited = false;
 
-const link = new Link({ onOpen, onFrame, onError, onClosed });
-const controls = new Controls({ wheel: $("wheel"), slider: $("slider"), throttle: $("throttle"), brake: $("brake") }, onInput);
-
-// ---- the world's side
-
-function onOpen(info) {
-  connected = true;
-  $("name").textContent = info.name;
-  $("facts").textContent = `${info.width} x ${info.height} at ${+info.fps.toFixed(1)} frames/s`;
-  document.title = `${info.name} - roadcast drive`;
-  document.body.style.setProperty("--aspect", info.width / info.height);
-  const scene = $("scene"), chosen = Math.max(0, scene.selectedIndex);
-  scene.replaceChildren(...info.scenes.map((name, index) => new Option(name, index)));
-  scene.selectedIndex = Math.min(chosen, info.scenes.length - 1);
-  forget();
-  if (scene.selectedIndex > 0) reset();
-  link.send({ type: "pause", paused: paused || document.hidden });
-  link.send({ type: "pace", unlimited });
-  pill("connecting");
-}
-
-async function onFrame(next) {
-  const receivedAt = performance.now();
-  stats.received++;
-  const bitmap = await createImageBitmap(next.jpeg);
-  if (frame === null || next.id > frame.id) {
-    if (view.width !== next.width || view.height !== next.height) [view.width, view.height] = [next.width, next.height];
-    pen.drawImage(bitmap, 0, 0);
-    glow.drawImage(bitmap, 0, 0, 16, 8);
-    stats.draw(next, receivedAt, performance.now());
-    const begun = frame === null;
-    frame = next;
-    if (begun) showState();
-  }
-  bitmap.close();
-}
-
-function onError(text) {
-  notice("The server did not take that", text, "Go on", () => notice(null));
-}
-
-function onClosed({ busy, reason, retryMs }) {
-  connected = false;
-  forget();
-  const again = `Trying again in ${retryMs / 1000} s.`;
-  if (busy) notice("Someone else is driving", `This server has one seat. ${again}`, "Try now", () => link.connect());
-  else notice("Connection lost", `${reason || "The server does not answer."} ${again}`, "Try now", () => link.connect());
-  pill(busy ? "busy" : "lost");
-}
-
-function forget() {
-  frame = null;
-  stats.forget();
-}
+const glow = $("ambient").getContext("2d");
+const trip = new Trip($("panes"), $("pane"), { state: onState, received: () => stats.received++, drawn: onDrawn, panes: showPanes, told: tell });
+const hands = new Hands(onInput);
+const timeline = new Timeline({ slider: $("timeline"), ago: $("ago"), clock: $("clock") }, trip);
+const start = new Start(drive, (image) => glow.drawImage(image, 0, 0, 16, 8));
+const film = new Film($("record"), $("recording"));
 
 // ---- the driver's side
 
+function drive(ask) {
+  film.end();
+  notice();
+  hands.rest();
+  const same = trip.driven?.info?.model === ask.model && document.body.dataset.state !== "ended" && !ask.log;
+  if (same) trip.reset(ask.scene, ask.seed);
+  else trip.begin(ask);
+}
+
 function onInput(time) {
-  document.body.classList.add("driven");
-  controls.advance(FIRST_TICK_S);
-  const id = link.sendAction(controls);
-  if (connected && !paused) stats.pressed(id, time);
+  const pane = trip.driven, moving = hands.steer || hands.throttle || hands.brake;
+  if (!pane?.info) return;
+  if (trip.replay && moving) trip.takeWheel();
+  document.body.classList.add("driven-once");
+  const id = pane.act(hands);
+  if (!trip.waiting && !trip.replay) stats.pressed(id, time);
 }
 
-function reset() {
-  stats.forget();
-  link.send({ type: "reset", scene: $("scene").selectedIndex, seed: 0 });
-}
-
-function togglePause() {
-  paused = !paused;
-  stats.forget();
-  link.send({ type: "pause", paused });
-  showState();
-}
-
-function toggleUnlimited() {
-  unlimited = !unlimited;
-  stats.latencies.length = 0;
-  $("unlimited").setAttribute("aria-pressed", unlimited);
-  link.send({ type: "pace", unlimited });
-}
-
-function setCrisp(crisp) {
-  localStorage.setItem("roadcast.crisp", crisp ? "1" : "");
-  $("crisp").setAttribute("aria-pressed", crisp);
-  view.classList.toggle("crisp", crisp);
-}
-
-function toggleFull() {
-  if (document.fullscreenElement) document.exitFullscreen();
-  else document.documentElement.requestFullscreen?.();
-}
+// What needs a world to act on.
+const driving = (command) => () => trip.driven?.info && document.body.dataset.state !== "ended" && command();
 
 const commands = {
-  reset, full: toggleFull, pause: togglePause, unlimited: toggleUnlimited,
-  crisp: () => setCrisp(!view.classList.contains("crisp")),
+  pause: driving(() => (trip.replay?.done ? trip.takeWheel() : trip.pause(!trip.paused))),
+  rewind: driving(() => timeline.back(BACK_S)),
+  branch: driving(branch),
+  swap: driving(() => trip.swap()),
+  record: driving(() => (film.on ? film.end() : film.begin(trip.panes, `roadcast ${sceneName()} ${trip.driven.past.start.seed}`))),
+  share: driving(share),
+  again: driving(() => drive({ model: trip.driven.info.model, ...trip.driven.past.start })),
+  fresh,
+  full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen?.()),
+  unlimited: driving(() => $("settings-sheet").querySelector("[name=unlimited]").click()),
+  settings: () => show("settings-sheet", trip),
+  help: () => show("help-sheet", trip),
 };
-const shortcuts = { KeyR: "reset", KeyP: "pause", KeyC: "crisp", KeyU: "unlimited", KeyF: "full" };
+const shortcuts = {
+  KeyP: "pause", Backspace: "rewind", KeyB: "branch", KeyT: "swap", KeyV: "record", KeyL: "share", KeyR: "again", KeyN: "fresh", KeyF: "full", KeyU: "unlimited", "?": "help",
+};
+const pad = new Pad(hands, commands);
 
-for (const [id, command] of Object.entries(commands)) {
+function branch() {
+  if (!trip.other && start.model(trip.driven.info.model).seats < 2) tell("This server has one seat, and a second future takes another one.");
+  else trip.branch();
+}
+
+async function share() {
+  $("link").value = "";
+  show("share-sheet", trip);
+  const log = await trip.log(), seconds = trip.driven.step / trip.driven.info.fps;
+  $("link").value = await toLink(log);
+  $("share-text").textContent = `${sceneName()}, seed ${log.seed}, ${duration(seconds)}. Whoever opens it sees this drive, and can take the wheel.`;
+}
+
+function fresh() {
+  if (document.body.dataset.state === "queued") trip.end();
+  const live = trip.panes.length > 0 && document.body.dataset.state !== "ended";
+  start.canGoBack = live;
+  $("back").hidden = !live;
+  show("start-sheet", trip);
+}
+
+function sceneName() {
+  const { model, scene } = trip.driven.past.start;
+  return start.label(model, scene);
+}
+
+// ---- the world's side
+
+function onState(name, detail) {
+  $("pause").setAttribute("aria-pressed", name === "paused");
+  stats.forget();
+  showState(name, detail, { fps: trip.driven?.info?.fps ?? start.model("")?.fps ?? 20, does });
+}
+
+const does = {
+  resume: () => trip.pause(false),
+  takeWheel: () => trip.takeWheel(),
+  watch: () => trip.begin(trip.replay.ask),
+  retry: () => trip.driven.session.retryNow(),
+  goOn: () => trip.begin({ ...trip.driven.past.again(), show: false }),
+  fresh,
+};
+
+function onDrawn(pane, header, now) {
+  if (pane === trip.driven) {
+    stats.draw(header, header.receivedAt, now);
+    timeline.see(pane, header);
+    if (header.first) showFacts();
+  }
+  film.draw(trip.panes);
+}
+
+function showFacts() {
+  const { info: facts, past } = trip.driven;
+  $("name").textContent = facts.model;
+  $("facts").textContent = `${sceneName()}, seed ${past.start.seed}`;
+  document.title = `${facts.model} \u2013 roadcast`;
+  document.body.style.setProperty("--aspect", facts.width / facts.height);
+}
+
+function showPanes() {
+  const two = trip.panes.length > 1;
+  stats.forget();
+  document.body.dataset.panes = trip.panes.length;
+  $("branch").setAttribute("aria-pressed", two);
+  trip.panes.forEach((pane) => {
+    const driven = pane === trip.driven, { canvas, figure } = pane;
+    canvas.id = driven ? "view" : "other";
+    canvas.setAttribute("aria-label", driven ? "The view through the windscreen, live" : "What if: the other future, live");
+    figure.classList.toggle("driven", driven);
+    figure.querySelector("strong").textContent = driven ? "You drive" : pane.mirrored ? "Steers the other way" : "Goes on as it was";
+    figure.querySelector(".mirror").setAttribute("aria-pressed", Boolean(pane.mirrored));
+    figure.querySelector(".shut").setAttribute("aria-label", driven ? "Close the future that you drive" : "Close the other future");
+  });
+}
+
+// ---- all of it together
+
+listenToKeys(hands, commands, shortcuts);
+steerBy($("thumb"), hands);
+pedal($("throttle"), "throttle", hands);
+pedal($("brake"), "brake", hands);
+for (const id of ["pause", "rewind", "branch", "record", "share", "fresh", "settings", "full", "help"]) {
   $(id).addEventListener("click", (event) => {
-    command();
+    commands[id]();
     if (event.detail > 0) $(id).blur(); // clicked, not tabbed to: the space bar stays the brake
   });
 }
-addEventListener("keydown", (event) => {
-  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.target instanceof HTMLSelectElement) return;
-  if (shortcuts[event.code]) commands[shortcuts[event.code]]();
+$("keys").addEventListener("click", () => {
+  $("settings-sheet").close();
+  commands.help();
 });
-$("scene").addEventListener("change", () => {
-  reset();
-  $("scene").blur();
-});
+bindShare();
+
 document.addEventListener("visibilitychange", () => {
-  controls.release();
-  stats.forget();
-  link.send({ type: "pause", paused: paused || document.hidden });
+  hands.release();
+  trip.hold();
 });
+addEventListener("pagehide", () => trip.panes.forEach((pane) => pane.session.close())); // a page kept for the back button must not keep seats
+addEventListener("pageshow", (event) => event.persisted && trip.driven?.past && does.goOn());
+addEventListener("hashchange", () => location.reload());
 
-// ---- what is shown
-
-function notice(title, text = "", button = "", onClick = null) {
-  $("notice").hidden = title === null;
-  $("notice-title").textContent = title ?? "";
-  $("notice-text").textContent = text;
-  $("notice-button").textContent = button;
-  $("notice-button").onclick = onClick;
-}
-
-function pill(state) {
-  $("connection").dataset.state = $("connection").textContent = state;
-}
-
-function showState() {
-  $("pause").setAttribute("aria-pressed", paused);
-  pill(paused ? "paused" : "driving");
-  if (paused) notice("Paused", "The world waits for you.", "Go on", togglePause);
-  else notice(null);
-}
-
-function showNumbers() {
-  const now = performance.now();
-  $("fps").textContent = stats.rate(now).toFixed(1);
-  $("p50").textContent = stats.latencies.length ? stats.latency(0.5).toFixed(0) : "\u2013";
-  $("p99").textContent = stats.latencies.length ? stats.latency(0.99).toFixed(0) : "\u2013";
-  $("step").textContent = frame ? frame.stepMs.toFixed(1) : "\u2013";
-  $("frame").textContent = frame ? frame.id : "\u2013";
-  const recent = stats.latencies.slice(-SPARK), most = Math.max(50, ...recent);
-  $("spark").firstElementChild.setAttribute("d", recent.map((ms, i) => `M${2 * i + 1} 20V${20 - 18 * ms / most}`).join(""));
-}
-
-function showControls() {
-  const { steer } = controls;
-  const angle = steer * 120;
-  $("rim").style.transform = `rotate(${-angle}deg)`;
-  const at = (degrees, r) => `${(r * Math.cos(degrees * Math.PI / 180)).toFixed(2)} ${(-r * Math.sin(degrees * Math.PI / 180)).toFixed(2)}`;
-  $("arc").setAttribute("d", Math.abs(steer) < 0.005 ? "" : `M${at(90, 55)}A55 55 0 0 ${steer > 0 ? 0 : 1} ${at(90 + angle, 55)}`);
-  $("steer").textContent = (steer < 0 ? "\u2212" : "+").slice(steer === 0) + Math.abs(steer).toFixed(2);
-  $("side").textContent = Math.abs(steer) < 0.005 ? "straight" : steer > 0 ? "left" : "right";
-  if (controls.hand === null) $("slider").value = -steer;
-  $("slider").setAttribute("aria-valuetext", `${Math.round(Math.abs(steer) * 100)} percent ${$("side").textContent}`);
-  for (const name of ["throttle", "brake"]) {
-    $(name).style.setProperty("--pressed", controls[name].toFixed(3));
-    $(name).lastElementChild.textContent = Math.round(controls[name] * 100);
-  }
-}
+const look = () => document.body.classList.toggle("crisp", settings.crisp);
+look();
+setInterval(() => {
+  showNumbers(stats, trip.driven?.header);
+  if (trip.driven?.header) glow.drawImage(trip.driven.canvas, 0, 0, 16, 8);
+}, 200);
 
 let last = performance.now();
 function tick(now) {
   stats.shown(now);
-  if (controls.advance(Math.min(0.1, Math.max(0, now - last) / 1000))) link.sendAction(controls);
+  pad.poll();
+  if (hands.advance(Math.min(0.1, Math.max(0, now - last) / 1000)) && trip.driven?.info) trip.driven.act(hands);
   last = now;
-  showControls();
+  showHands(hands);
   requestAnimationFrame(tick);
 }
-
-setCrisp(localStorage.getItem("roadcast.crisp") === "1");
-setInterval(showNumbers, 200);
 requestAnimationFrame(tick);
-link.connect();
+
+async function welcome() {
+  notice();
+  try {
+    const { codecs = ["jpeg"] } = await info();
+    bindSettings(codecs, pad, (name) => {
+      look();
+      if (name === "unlimited") trip.pace();
+      if (name === "codec") for (const { session } of trip.panes) session.renew();
+    });
+    if (!(await start.load())) return;
+  } catch {
+    notice("The server does not answer", "It may be starting, or you may be offline.", ["Try again", welcome]);
+    return;
+  }
+  const { hash } = location, shared = await fromLink(hash), now = atOnce(hash);
+  if (now) return drive({ ...now, model: start.model(now.model).name });
+  if (!shared) {
+    if (hash.includes("replay=")) tell("This link is damaged: no drive could be read from it.");
+    return fresh();
+  }
+  const seconds = shared.log.reduce((sum, [times]) => sum + times, 0) / start.model(shared.model).fps;
+  const { version, ...ask } = shared;
+  if (version !== start.model(shared.model).version) tell("The model has changed since: the drive may look different now.");
+  const what = `${start.label(shared.model, shared.scene)}, seed ${shared.seed}, ${duration(seconds)}.`;
+  notice("A drive for you", `${what} Watch it, and take the wheel whenever you like.`, ["Watch", () => drive({ ...ask, show: true })], ["My own drive", fresh]);
+}
+
+welcome();

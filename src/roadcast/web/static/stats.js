@@ -1,4 +1,5 @@
 // What the page measures: for its readings, and for benchmarks as window.roadcast. All times are performance.now(), ms.
+// An address that ends in #drive drives at once, without asking for a scene.
 
 const KEPT = 4096;
 const RECENT_MS = 2000;
