@@ -80,4 +80,4 @@ def replayed(url: str, create: Create) -> dict[int, str]:
 
 def keep(seen: dict[int, str], frame: Frame) -> None:
     """Note a frame under its step."""
-    seen[frame.step] = hashlib.sha256(frame.jpeg).hexdigest()
+    seen[frame.step] = hashlib.sha256(frame.picture).hexdigest()

@@ -8,7 +8,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from websockets.exceptions import ConnectionClosed
@@ -105,7 +105,7 @@ class Drive:
     def reset(self, scene: int = 0, seed: int = 0) -> Frame:
         """Begin anew: the first frame."""
         self._tell(Reset(scene, seed))
-        self.asked = Create(self.asked.model, scene, seed)
+        self.asked = Create(self.asked.model, scene, seed, codec=self.asked.codec)
         return self._first()
 
     def snapshot(self) -> str:
@@ -140,7 +140,7 @@ class Drive:
     def again(self) -> Create:
         """What to create at another server to go on from the newest frame seen, without asking this one."""
         rows: list[Row] = runs(self._past)
-        return Create(self.asked.model, self.asked.scene, self.asked.seed, self.asked.clip, rows)
+        return replace(self.asked, log=rows, show=False)
 
     def close(self) -> None:
         """End the session."""
@@ -175,7 +175,7 @@ class Drive:
         if isinstance(reply, Error):
             raise Refused(reply)
         if isinstance(reply, Migrate):
-            raise Moved(Create(reply.model, reply.scene, reply.seed, reply.clip, reply.log))
+            raise Moved(Create(reply.model, reply.scene, reply.seed, reply.clip, reply.log, codec=self.asked.codec))
         return reply
 
     def _seen(self, frame: Frame) -> Frame:
@@ -193,7 +193,8 @@ def connect(
 ) -> Iterator[Drive]:
     """A session at the server of this address (http://HOST:PORT), new, or the open one of the id `resume`; closed at the end.
 
-    Waits in the server's line when it is full. Raises `Refused`, and `OSError` where no server answers.
+    Pictures are JPEG, or, with `Create(codec="h264")`, which counts for a resumed session too, access units of one H.264
+    stream. Waits in the server's line when it is full. Raises `Refused`, and `OSError` where no server answers.
     """
     asked = create or Create()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -201,7 +202,7 @@ def connect(
     with open_socket(
         address, additional_headers=headers, subprotocols=[SUBPROTOCOL], max_size=LARGEST, compression=None, open_timeout=timeout
     ) as socket:  # fmt: skip
-        socket.send(dump(Resume(resume) if resume else asked))
+        socket.send(dump(Resume(resume, asked.codec) if resume else asked))
         while isinstance(reply := parse_reply(str(socket.recv(timeout))), Queued):
             pass
         if isinstance(reply, Error):
@@ -209,7 +210,8 @@ def connect(
         drive = Drive(socket, asked, reply)
         if resume:
             told = drive.log()
-            drive.asked, drive._past = Create(told.model, told.scene, told.seed, told.clip), list(unrolled(told.log))
+            drive.asked = Create(told.model, told.scene, told.seed, told.clip, codec=asked.codec)
+            drive._past = list(unrolled(told.log))
         else:
             drive._past = list(unrolled(asked.log))
         yield drive

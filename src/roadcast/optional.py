@@ -8,6 +8,7 @@ from roadcast.errors import UserError
 EXTRAS = {
     "pyav": ("av", "video"),
     "video_writer": ("av", "video"),
+    "h264": ("av", "video"),
     "torchcodec": ("torchcodec", "torchcodec"),
     "turbojpeg": ("simplejpeg", "fast"),
     "parquet": ("pyarrow", "tables"),

@@ -96,7 +96,7 @@ def until(condition, seconds: float = 20.0) -> None:
 
 
 def digest(seen: Frame) -> str:
-    return hashlib.sha256(seen.jpeg).hexdigest()
+    return hashlib.sha256(seen.picture).hexdigest()
 
 
 def is_open(client) -> int:

@@ -23,6 +23,7 @@ from roadcast.web.listen import listen
 from roadcast.web.protocol import MAX_MESSAGE_BYTES, VERSION
 from roadcast.web.rest import CLIPS, rest
 from roadcast.web.server import Capped, Server, one_seat
+from roadcast.web.video import codecs
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -99,7 +100,7 @@ def create_app(server: Server, title: str = "roadcast") -> FastAPI:
         backend = conductor.backend
         return {
             "name": title, "protocol": VERSION, "fps": conductor.fps, "width": backend.width, "height": backend.height,
-            "actions": list(backend.actions), "scenes": list(backend.scenes),
+            "actions": list(backend.actions), "scenes": list(backend.scenes), "codecs": codecs(),
         }  # fmt: skip
 
     @app.websocket("/drive")

@@ -5,6 +5,7 @@ import contextlib
 from fastapi import WebSocket, WebSocketDisconnect
 
 from roadcast.web.line import Left
+from roadcast.web.video import Encode, encoder
 
 CLEAN = (1000, 1001, 1005)
 """Codes with which a client closes that means to. With any other the connection is lost."""
@@ -29,6 +30,10 @@ class Connection:
         """A text message."""
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             await self._client.send_text(message)
+
+    def encoder(self, codec: str, fps: float, height: int, width: int) -> Encode:
+        """JPEG or H.264, as the client likes."""
+        return encoder(codec, fps, height, width)
 
     async def show(self, frame: bytes) -> None:
         """A binary message."""

@@ -11,6 +11,7 @@ from roadcast.web.auth import Rate
 from roadcast.web.conductor import Conductor
 from roadcast.web.line import INTERNAL_ERROR, NORMAL, POLICY_VIOLATION, SERVICE_RESTART, TRY_AGAIN_LATER, Left, Line
 from roadcast.web.messages import (
+    AskKey,
     AskLog,
     Branch,
     Branched,
@@ -35,6 +36,7 @@ from roadcast.web.messages import (
 )
 from roadcast.web.sender import Sender
 from roadcast.web.server import Capped, Server
+from roadcast.web.video import Encode
 from roadcast.web.wheel import Driver, Ending, Wheel
 
 FIRST_S = 30.0
@@ -56,6 +58,7 @@ class Conversation:
         self._wheel: Wheel | None = None
         self._conductor: Conductor | None = None
         self._opening: asyncio.Task | None = None
+        self._encode: Encode | None = None
         self._sender: Sender | None = None
         self._sending: asyncio.Task | None = None
         self._asked_s = 0.0
@@ -136,7 +139,7 @@ class Conversation:
             self._wheel.wake()
 
     async def _obey_order(self, message: object) -> None:
-        if (wheel := self._wheel) is None or (conductor := self._conductor) is None:
+        if (wheel := self._wheel) is None or (conductor := self._conductor) is None or (sender := self._sender) is None:
             raise UserError("there is no session yet; create or resume one first")
         if wheel.id not in conductor.wheels:
             return  # it has ended, which the client is being told
@@ -153,6 +156,8 @@ class Conversation:
                 with self._server.one_more(self._caller):
                     other = await conductor.branch(wheel)
                 await self._say(Branched(other.id, wheel.step))
+            case AskKey():
+                sender.want_key()
             case AskLog():
                 await self._say(await conductor.told(wheel))
             case Close():
@@ -184,7 +189,8 @@ class Conversation:
             raise error
         else:
             self._wheel, conductor = wheel, self._conductor
-            assert conductor is not None
+            assert conductor is not None and self._encode is not None
+            self._sender = Sender(self._line, self._encode, wheel, conductor, self._asked_s)
             conductor.attach(wheel, self._driver)
             backend = conductor.backend
             await self._say(
@@ -193,12 +199,12 @@ class Conversation:
                     conductor.fps, backend.width, backend.height, list(backend.actions), list(backend.scenes),
                 )
             )  # fmt: skip
-            self._sender = Sender(self._line, wheel, conductor, self._asked_s)
             self._sending = asyncio.create_task(self._sender.run())
 
     async def _create(self, ask: Create) -> Wheel:
         self._conductor = self._server.conductor(ask.model)
         clip = self._server.clips.context(ask.clip, self._conductor.backend) if ask.clip else None
+        self._encode = self._encoder(ask.codec, self._conductor)
 
         async def told(position: int) -> None:
             await self._say(Queued(position))
@@ -212,9 +218,13 @@ class Conversation:
             if wheel is not None and wheel.caller == self._caller:
                 if wheel.driver is not None:
                     raise Gone("the session is being driven by another connection")
-                self._conductor = conductor
+                self._conductor, self._encode = conductor, self._encoder(ask.codec, conductor)
                 return wheel
         raise Gone("there is no such session, or no longer")
+
+    def _encoder(self, codec: str, conductor: Conductor) -> Encode:
+        backend = conductor.backend
+        return self._line.encoder(codec, conductor.fps, backend.height, backend.width)
 
     def _lose_patience(self) -> None:
         if self._opening is None:

@@ -22,8 +22,8 @@ from roadcast.serving.action_log import Context
 from roadcast.serving.seat import Full, Gone
 from roadcast.web.conductor import Conductor
 from roadcast.web.messages import Create
-from roadcast.web.model_thread import jpeg
 from roadcast.web.settings import Settings
+from roadcast.web.video import jpeg
 from roadcast.web.wheel import Driver
 
 Form = Literal["mp4", "frames"]

@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from roadcast.web.video import Encode
+
 NORMAL, POLICY_VIOLATION, INTERNAL_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER = 1000, 1008, 1011, 1012, 1013
 
 
@@ -22,6 +24,10 @@ class Line(Protocol):
 
     async def say(self, message: str) -> None:
         """Send a text message."""
+        ...
+
+    def encoder(self, codec: str, fps: float, height: int, width: int) -> Encode:
+        """What makes frames' pictures for this client. Raises `UserError` for a codec that is not to be had."""
         ...
 
     async def show(self, frame: bytes) -> None:

@@ -37,6 +37,7 @@ class Create:
     clip: str = ""
     log: list[Row] = field(default_factory=list)
     show: bool = False
+    codec: str = "jpeg"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Resume:
     """Take up an open session that has no connection."""
 
     session: str
+    codec: str = "jpeg"
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ class Rewind:
 @dataclass(frozen=True)
 class Branch:
     """Open a second session from this moment."""
+
+
+@dataclass(frozen=True)
+class AskKey:
+    """The client's message "keyframe": let the next picture need none before it."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,8 @@ class Error:
 
 REQUESTS = {
     "action": Controls, "create": Create, "resume": Resume, "credit": Credit, "reset": Reset, "pause": Pause, "pace": Pace,
-    "snapshot": Keep, "restore": Restore, "rewind": Rewind, "branch": Branch, "log": AskLog, "close": Close,
+    "snapshot": Keep, "restore": Restore, "rewind": Rewind, "branch": Branch, "log": AskLog, "keyframe": AskKey,
+    "close": Close,
 }  # fmt: skip
 REPLIES = {
     "queued": Queued, "session": Opened, "snapshot": Kept, "branched": Branched, "log": Log, "migrate": Migrate,

@@ -6,12 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import cv2
-import numpy as np
-
 T = TypeVar("T")
-
-JPEG_QUALITY = 92
 
 
 class ModelThread:
@@ -30,9 +25,9 @@ class ModelThread:
         """The function's result. Cancelling gives up waiting for it, not the call."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._timed, function, *arguments)
 
-    async def jpeg(self, frame_HWC: np.ndarray) -> bytes:
-        """A picture, RGB uint8, as JPEG."""
-        return await asyncio.get_running_loop().run_in_executor(self._encoders, jpeg, frame_HWC)
+    async def encode(self, function: Callable[..., T], *arguments: object) -> T:
+        """The function's result, from a thread beside the model's."""
+        return await asyncio.get_running_loop().run_in_executor(self._encoders, function, *arguments)
 
     @property
     def busy_s(self) -> float:
@@ -51,11 +46,3 @@ class ModelThread:
             return function(*arguments)
         finally:
             self._since = None
-
-
-def jpeg(frame_HWC: np.ndarray) -> bytes:
-    """A picture, RGB uint8, as JPEG."""
-    bgr_HWC = cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".jpg", bgr_HWC, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    assert done
-    return data.tobytes()

@@ -3,13 +3,15 @@
 A client that needs a token sends it as the header "Authorization: Bearer TOKEN", or, where it cannot set headers, as a
 second subprotocol: Sec-WebSocket-Protocol: roadcast.v2, bearer.TOKEN. The server chooses roadcast.v2.
 
-Server to client, binary, one message a frame: HEADER (80 bytes, little-endian), `steps` action ids (u32), the JPEG.
+Server to client, binary, one message a frame: HEADER (80 bytes, little-endian), `steps` action ids (u32), the picture.
 
     offset  type      field
          0  char[2]   magic "RC"
          2  u8        version, this file's VERSION
          3  u8        flags; bit 0: FIRST, not made by an action (a scene's begin, a resumed, restored or rewound world);
                       bit 1: REPLAYED, made by the log that the session was created with
+                      bit 2: H264, the picture is one access unit of an H.264 stream, in Annex B; else it is a JPEG
+                      bit 3: KEY, of H264: the picture needs none before it, and brings its parameter sets; FIRST ones do
          4  u16       width in pixels
          6  u16       height in pixels
          8  u32       frame id: counts what the session has made, shown or not, and never falls
@@ -25,19 +27,21 @@ Server to client, binary, one message a frame: HEADER (80 bytes, little-endian),
         40  i64       server time at which the message was ready to send, ns, same clock
         48  f64       the time that the client wrote in the newest action; 0 for none
         56  f32       model step, ms
-        60  f32       JPEG encoding, ms
+        60  f32       encoding, ms
         64  char[16]  model version, its first 16 bytes, padded with zeros
 
 A server never sends more frames than it was given credit for, and always the newest: a slow client sees fewer, not older.
 
 Client to server, text, one JSON object a message. First one of these two, and the answer to both is "session":
 
-    {"type": "create", "model": "", "scene": 0, "seed": 0, "clip": "", "log": [], "show": false}
+    {"type": "create", "model": "", "scene": 0, "seed": 0, "clip": "", "log": [], "show": false, "codec": "jpeg"}
         a new session of this model ("" for the server's choice), from a scene or from a clip (the id that POST /v1/clips
         gave; then `scene` does not count). `log` drives it first: rows of [times, steer, throttle, brake]. With `show`
         its frames are shown in real time, else only the last of them, as soon as it is there: this is how a replay link
-        is watched, and how a session goes on at another server
-    {"type": "resume", "session": "..."}      a session that is open and has no connection: one that lost it, or a branch
+        is watched, and how a session goes on at another server. `codec` is "jpeg", or "h264" where GET /info has it: one
+        stream, constrained baseline, in which no picture waits for a later one; it has only the frames that are sent
+    {"type": "resume", "session": "...", "codec": "jpeg"}
+        a session that is open and has no connection: one that lost it, or a branch
 
 and then, in any order:
 
@@ -51,6 +55,7 @@ and then, in any order:
     {"type": "rewind", "step": 120}           go on from this step of the log, not later than the present one
     {"type": "branch"}                        a second session from this moment; answered by "branched"
     {"type": "log"}                           answered by "log"
+    {"type": "keyframe"}                      let the next frame be KEY: for a decoder that has lost the thread
     {"type": "close"}                         end the session; the server closes the connection
 
 Server to client, text, one JSON object a message:
@@ -89,7 +94,7 @@ MAX_LOG_STEPS = 36_000
 
 MAGIC = b"RC"
 HEADER = struct.Struct("<2sBBHHIIIIHHfqqdff16s")
-FIRST, REPLAYED = 1, 2
+FIRST, REPLAYED, H264, KEY = 1, 2, 4, 8
 
 
 @dataclass(frozen=True)
@@ -112,18 +117,20 @@ class Frame:
     model_version: str
     first: bool = False
     replayed: bool = False
+    h264: bool = False
+    key: bool = False
     action_ids: tuple[int, ...] = ()
-    jpeg: bytes = b""
+    picture: bytes = b""
 
     def pack(self) -> bytes:
         """The message's bytes."""
-        flags = FIRST * self.first | REPLAYED * self.replayed
+        flags = FIRST * self.first | REPLAYED * self.replayed | H264 * self.h264 | KEY * self.key
         header = HEADER.pack(
             MAGIC, VERSION, flags, self.width, self.height, self.frame_id, self.action_id, self.step, self.seed,
             self.scene, len(self.action_ids), self.uncertainty, self.stepped_ns, self.ready_ns, self.action_time,
             self.step_ms, self.encode_ms, self.model_version.encode()[:16],
         )  # fmt: skip
-        return b"".join((header, struct.pack(f"<{len(self.action_ids)}I", *self.action_ids), self.jpeg))
+        return b"".join((header, struct.pack(f"<{len(self.action_ids)}I", *self.action_ids), self.picture))
 
     @classmethod
     def unpack(cls, message: bytes) -> "Frame":
@@ -145,6 +152,8 @@ class Frame:
             model_version=version.rstrip(b"\0").decode(errors="replace"),
             first=bool(flags & FIRST),
             replayed=bool(flags & REPLAYED),
+            h264=bool(flags & H264),
+            key=bool(flags & KEY),
             action_ids=struct.unpack_from(f"<{steps}I", message, HEADER.size),
-            jpeg=bytes(message[picture:]),
+            picture=bytes(message[picture:]),
         )

@@ -9,22 +9,28 @@ from roadcast.web.line import INTERNAL_ERROR, Left, Line
 from roadcast.web.logs import about
 from roadcast.web.metrics import Metrics
 from roadcast.web.protocol import Frame
+from roadcast.web.video import Encode
 from roadcast.web.wheel import Ending, Shot, Wheel
 
 log = logging.getLogger(__name__)
 
 
 class Sender:
-    """Sends what the wheel shows. `asked_s`: when the client asked for the session."""
+    """Sends what the wheel shows, and nothing else is encoded. `asked_s`: when the client asked for the session."""
 
-    def __init__(self, line: Line, wheel: Wheel, conductor: Conductor, asked_s: float):
-        self._line, self._wheel, self._conductor, self._asked_s = line, wheel, conductor, asked_s
+    def __init__(self, line: Line, encode: Encode, wheel: Wheel, conductor: Conductor, asked_s: float):
+        self._line, self._encode, self._wheel, self._conductor = line, encode, wheel, conductor
+        self._asked_s, self._key_wanted = asked_s, False
         self._sent_s: float | None = None
         self._acted: tuple[int, float] | None = None
 
     def acted(self, action_id: int) -> None:
         """The client has acted: measure until the first frame that has seen it."""
         self._acted = self._acted or (action_id, time.monotonic())
+
+    def want_key(self) -> None:
+        """The client has lost the thread: let the next picture need none before it."""
+        self._key_wanted = True
 
     async def run(self) -> None:
         """Send frames until cancelled or until the client cannot be reached, of which the listener hears too."""
@@ -43,7 +49,8 @@ class Sender:
 
     async def _packed(self, shot: Shot) -> bytes:
         start_ns = time.monotonic_ns()
-        jpeg = await self._conductor.model.jpeg(shot.frame_HWC)
+        key, self._key_wanted = shot.first or self._key_wanted, False
+        picture = await self._conductor.model.encode(self._encode, shot.frame_HWC, key)
         ready_ns = time.monotonic_ns()
         height, width = shot.frame_HWC.shape[:2]
         turn, live = shot.turn, not (shot.first or shot.turn.replayed)
@@ -51,7 +58,7 @@ class Sender:
             width, height, shot.frame_id, turn.action_id, shot.step, shot.start.seed, shot.start.scene,
             shot.uncertainty, shot.stepped_ns, ready_ns, turn.action_time, shot.step_ms, (ready_ns - start_ns) / 1e6,
             self._conductor.backend.version, shot.first, turn.replayed and not shot.first,
-            shot.action_ids if live else (), jpeg,
+            picture.h264, picture.key, shot.action_ids if live else (), picture.data,
         ).pack()  # fmt: skip
 
     def _count(self, shot: Shot, metrics: Metrics) -> None:
