@@ -1,4 +1,6 @@
-"""Where to compute, as the user names it."""
+"""Where to compute, as the user names it, and with how many threads."""
+
+import os
 
 from roadcast.errors import UserError
 
@@ -14,3 +16,11 @@ def checked(device: str) -> str:
             f"--device {device}: cannot be used ({str(error).splitlines()[0]}); choose cpu, or cuda with an Nvidia GPU"
         ) from None
     return device
+
+
+def leave_a_core() -> None:
+    """Let torch compute with a thread less than there are cores, for the server's own work; the variable OMP_NUM_THREADS is obeyed instead."""
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() - 1))
