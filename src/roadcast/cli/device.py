@@ -19,7 +19,7 @@ def checked(device: str) -> str:
 
 
 def leave_a_core() -> None:
-    """Let torch compute with a thread less than there are cores, for the server's own work; the variable OMP_NUM_THREADS is obeyed instead."""
+    """Let torch compute with a thread less than there are cores, for the server; the variable OMP_NUM_THREADS is obeyed instead."""
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
