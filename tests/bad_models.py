@@ -80,5 +80,5 @@ def sealed(folder: Path, opener=good) -> Path:
     """A version's folder that holds nothing but golden rollouts of what `opener` opens, and a manifest."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}\n")
-    seal(folder, Opening(), {"psnr": 20.0}, opener)
+    seal(folder, Opening(), {"psnr": 20.0}, opener(folder, Opening(), "cpu", False))
     return folder

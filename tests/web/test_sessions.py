@@ -144,7 +144,7 @@ def test_a_lost_connection_is_resumed_where_it_was(client, app):
     with client.websocket_connect("/drive") as ws:
         opened, seen = still(ws, Create(log=DRIVE))
         ws.close(1006)
-    until(lambda: all(wheel.driver is None for wheel in app.state.server.conductors["toyroad"].wheels.values()))
+    until(lambda: all(wheel.driver is None for wheel in app.state.server.models["toyroad"].sessions))
     with client.websocket_connect("/drive") as ws:
         assert reply(ws, Pause(True), Resume(opened.session)).session == opened.session
         assert digest(frame(ws)) == digest(seen)

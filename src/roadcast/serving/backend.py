@@ -17,10 +17,12 @@ class Shown:
     """One frame [H, W, 3], RGB uint8, and how little the model was sure of it (what the figure means is the backend's to say).
 
     uncertainty  None: the backend knows none
+    traits       figures of the step by name (serving/foreign.py), where the backend takes any
     """
 
     frame_HWC: np.ndarray
     uncertainty: float | None = None
+    traits: dict[str, float] | None = None
 
 
 class NotFinite(RuntimeError):  # noqa: N818

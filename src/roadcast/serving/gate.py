@@ -13,6 +13,7 @@ from typing import IO
 
 from roadcast.errors import UserError
 from roadcast.serving.examine import WORLD_OPENER, Check, Limits, Order
+from roadcast.serving.manifest import build
 from roadcast.serving.registry import Registry
 
 
@@ -45,6 +46,11 @@ class Gate:
     compiled: bool = False
     opener: str = WORLD_OPENER
 
+    @property
+    def build(self) -> dict[str, str]:
+        """Where its word holds."""
+        return build(self.device, self.compiled)
+
     def examine(self, registry: Registry, model: str, version: int) -> Report:
         """Is every byte as it was pushed, and can it be driven? `UserError` where there is no such version."""
         registry.version(model, version)
@@ -64,6 +70,7 @@ class Gate:
         registry.check_good(model, version)
         report = self.examine(registry, model, version)
         if report.passed:
+            registry.passed(model, version, self.build)
             registry.promote(model, version, alias, why)
         else:
             registry.refuse(model, version, alias, report.refusal)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 import roadcast
 from roadcast.errors import UserError
 from roadcast.files import sha256, write_file
+from roadcast.serving.foreign import Known, Trait
 
 SCHEMA = 1
 MANIFEST = "MANIFEST.json"
@@ -35,12 +36,14 @@ class Manifest:
     opening   how the golden rollouts were made, and how the world is to be served
     build     what numbers are made with (`build`): where it is equal, frames are equal bit for bit
     metrics   scores by name
+    known     what its steps are like, as mean and spread of each trait (serving/foreign.py); {}: nobody looked
     """
 
     files: dict[str, str]
     opening: Opening
     build: dict[str, str]
     metrics: dict[str, float]
+    known: Known = field(default_factory=dict)
     roadcast: str = roadcast.__version__
     schema: int = SCHEMA
 
@@ -58,9 +61,11 @@ def build(device: str = "cpu", compiled: bool = False) -> dict[str, str]:
     }
 
 
-def write_manifest(folder: Path, opening: Opening, metrics: dict[str, float], device: str = "cpu") -> Manifest:
+def write_manifest(
+    folder: Path, opening: Opening, metrics: dict[str, float], known: Known | None = None, device: str = "cpu"
+) -> Manifest:
     """Write `folder`/MANIFEST.json over all files that are there."""
-    manifest = Manifest(hashes(folder), opening, build(device), metrics)
+    manifest = Manifest(hashes(folder), opening, build(device), metrics, known or {})
     text = json.dumps(asdict(manifest), indent=1, allow_nan=False) + "\n"
     write_file(folder / MANIFEST, lambda path: path.write_text(text))
     return manifest
@@ -73,7 +78,8 @@ def read_manifest(folder: Path) -> Manifest:
         found: dict[str, Any] = json.loads(path.read_text())
         if found["schema"] != SCHEMA:
             raise UserError(f"{path}: schema = {found['schema']}, this version reads {SCHEMA}; update roadcast")
-        return Manifest(**{**found, "opening": Opening(**found["opening"])})
+        known = {name: Trait(**trait) for name, trait in found.get("known", {}).items()}
+        return Manifest(**{**found, "opening": Opening(**found["opening"]), "known": known})
     except UserError:
         raise
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from roadcast.errors import UserError
+from roadcast.serving.foreign import Known, reference
 from roadcast.serving.golden import GOLDEN, record
 from roadcast.serving.manifest import Manifest, Opening, write_manifest
+from roadcast.serving.pool import ModelBackend
 from roadcast.serving.session import ModelSession, Session
 
 WORLD = ("config.json", "weights.safetensors", "scenes.npz")
@@ -37,13 +39,17 @@ def pack(world: Path, folder: Path, opening: Opening, evaluation: Path | None = 
     if evaluation is not None:
         metrics = scores(evaluation / "metrics.json")
         shutil.copyfile(evaluation / "metrics.json", folder / EVALUATION)
-    return seal(folder, opening, metrics)
+    other = open_world(folder, opening)  # another one, for a backend makes its world steady, and its bits others
+    known = reference(ModelBackend(other.world, other.context, 1, opening.steps))
+    return seal(folder, opening, metrics, open_world(folder, opening), known)
 
 
-def seal(folder: Path, opening: Opening, metrics: dict[str, float], opener: Opener = open_world) -> Manifest:
-    """Add golden rollouts to a version's files, and the manifest over all."""
-    record(opener(folder, opening, "cpu", False)).save(folder / GOLDEN)
-    return write_manifest(folder, opening, metrics)
+def seal(
+    folder: Path, opening: Opening, metrics: dict[str, float], session: Session, known: Known | None = None
+) -> Manifest:
+    """Add golden rollouts of `session`, which drives the world as it is opened so, to a version's files, and the manifest over all."""
+    record(session).save(folder / GOLDEN)
+    return write_manifest(folder, opening, metrics, known)
 
 
 def scores(path: Path) -> dict[str, float]:

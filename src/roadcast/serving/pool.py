@@ -4,7 +4,7 @@ The state of all slots lies in one set of tensors, a row a slot. A step gathers 
 back only when all is well.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,12 @@ from torch import Tensor
 
 from roadcast.errors import UserError
 from roadcast.flow.driving import Drive, DrivingStep, fixed_copy
-from roadcast.flow.rollout import RolloutState
+from roadcast.flow.rollout import Draft, RolloutState
 from roadcast.flow.world import World
 from roadcast.nn.causal_conv import Stream
 from roadcast.serving.backend import NotFinite, Shown, check_clip
 from roadcast.serving.compiled import Step, compiled
+from roadcast.serving.foreign import traits
 from roadcast.serving.rows import Rows, Slot, Snapshot, axis, empty, finite, first, leaves, put, same, take
 from roadcast.serving.steady import steady
 from roadcast.training.scenes import Scenes
@@ -37,8 +38,9 @@ class ModelBackend:
 
     steps       network passes a frame; None takes the world's own number
     look_every  frames between two looks at the uncertainty, each the cost of one more step of that slot; 0: never
+    widths      how many rows a step may run with, `slots` the last; None: powers of two up to `slots`
 
-    A step of n slots runs as one batch of the next of `widths`, powers of two up to `slots`; the rows that are missing are copies. That
+    A step of n slots runs as one batch of the next of `widths`; the rows that are missing are copies. That
     a row's bits depend neither on the width nor on the place in it is measured when the backend is made, and widths of other bits than
     the widest are not used: a lone driver then pays for more rows than one. Memory is that of twice `slots` worlds.
 
@@ -55,6 +57,7 @@ class ModelBackend:
         steps: int | None = None,
         version: str = "",
         look_every: int = 16,
+        widths: Sequence[int] | None = None,
     ):
         if world.config.tokenizer.time_stride != 1:
             raise UserError(
@@ -74,7 +77,7 @@ class ModelBackend:
         for slot in range(slots):
             put(self._pool, [slot], one)
         step = DrivingStep(self.rollout.sample, world.tokenizer)
-        widths = [width for width in (1, 2, 4, 8, 16, 32, 64, 128) if width < slots] + [slots]
+        widths = widths or [width for width in (1, 2, 4, 8, 16, 32, 64, 128) if width < slots] + [slots]
         self._benches = [Bench(width, first(scratch, width), step) for width in widths]
         self._keep_equal()
 
@@ -83,13 +86,16 @@ class ModelBackend:
         """How many rows a step may run with."""
         return [bench.width for bench in self._benches]
 
-    def compile(self) -> None:
-        """Let torch.compile write code for each width, a minute or more each; the worlds go on from where they are."""
+    def compile(self, make: Callable[[DrivingStep, Drive, Draft], Step] = compiled) -> None:
+        """Let torch.compile write code for each width, a minute or more each; the worlds go on from where they are.
+
+        make  a fast step from a slow one, and what it is given
+        """
         for bench in self._benches:
             assert isinstance(bench.advance, DrivingStep), "a backend is compiled once"
             state = self._load(bench, [0])
             command = self._command([{}] * bench.width)
-            bench.advance = compiled(bench.advance, bench.rows.drive, self.rollout.draft(state, *command))
+            bench.advance = make(bench.advance, bench.rows.drive, self.rollout.draft(state, *command))
         self._keep_equal()
 
     def begin(self, slot: int, scene: int, seed: int) -> np.ndarray:
@@ -123,10 +129,15 @@ class ModelBackend:
             for i, figure in zip(due, self._spread(moved.drive.rollout.finished_BTHWC[due], looked_BTHWC), strict=True):
                 figures[i] = figure
         frames = frames_BFHWC[: len(slots), -1].cpu().numpy()
+        latents_BTHWC, pool_BTHWC = moved.drive.rollout.finished_BTHWC, self._pool.drive.rollout.finished_BTHWC
+        seen = traits(latents_BTHWC[: len(slots)], pool_BTHWC[slots])
         put(self._pool, slots, moved)
         for slot, noise, figure in zip(slots, state.noise, figures):
             self._slots[slot] = Slot(noise, self._slots[slot].frame + 1, figure)
-        return {slot: Shown(frame, figure) for slot, frame, figure in zip(slots, frames, figures, strict=True)}
+        return {
+            slot: Shown(frame, figure, one if figure is None else {**one, "uncertainty": figure})
+            for slot, frame, figure, one in zip(slots, frames, figures, seen, strict=True)
+        }
 
     def snapshot(self, slot: int) -> Snapshot:
         return Snapshot(take(self._pool, [slot]), self._slots[slot].copy())

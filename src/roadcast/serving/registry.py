@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,10 @@ from roadcast.errors import UserError
 from roadcast.optional import load_extra
 from roadcast.serving.folder_store import FolderStore
 from roadcast.serving.manifest import check_files, digest
-from roadcast.serving.store import Store
+from roadcast.serving.store import Record, Store
+
+SILENT_S = 900.0
+"""After so long, a process elsewhere that has begun to load a version and was not heard of again is taken to have died of it."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -131,6 +135,59 @@ class Registry:
         with self.store.locked():
             self._record("refuse", model, number, alias=alias, why=why)
 
+    def passed(self, model: str, number: int, build: dict[str, str]) -> None:
+        """Record that the gate let a version through, on such a machine and software (`manifest.build`)."""
+        with self.store.locked():
+            self._record("pass", model, number, build=build)
+
+    def has_passed(self, model: str, number: int, build: dict[str, str]) -> bool:
+        """Whether the gate has let a version through on such a build, and none has refused it since."""
+        said = [r for r in self._of(model, number) if r["event"] == "refuse" or r.get("build") == build]
+        return bool(said) and said[-1]["event"] == "pass"
+
+    def loading(self, model: str, number: int) -> None:
+        """Record that this process is about to load a version of which it is not known that one can live with it."""
+        if not self._has_lived(model, number):
+            with self.store.locked():
+                self._record("load", model, number, pid=os.getpid())
+
+    def unloaded(self, model: str, number: int) -> None:
+        """Record that the process is still there after what it said in `loading`, though the version is loaded no more."""
+        if not self._has_lived(model, number):
+            with self.store.locked():
+                self._record("unload", model, number, pid=os.getpid())
+
+    def lived(self, model: str, number: int) -> None:
+        """Record that a process has lived with a version for its first minute, which puts it beyond suspicion."""
+        if not self._has_lived(model, number):
+            with self.store.locked():
+                self._record("lived", model, number)
+
+    def deaths(self, model: str, number: int) -> int:
+        """How many processes are no more that were loading a version, or had it in its first minute; 0 once one has lived."""
+        if self._has_lived(model, number):
+            return 0
+        open_loads: Counter[tuple[str, int]] = Counter()
+        begun: dict[tuple[str, int], str] = {}
+        for record in self._of(model, number):
+            if record["event"] in ("load", "unload"):
+                process = record["who"], record["pid"]
+                open_loads[process] += 1 if record["event"] == "load" else -1
+                begun[process] = record["time"]
+        return sum(loads for process, loads in open_loads.items() if self._is_gone(*process, begun[process]))
+
+    def _is_gone(self, who: str, pid: int, begun: str) -> bool:
+        """Whether a process is no more: one of this machine is asked; of another's, long silence tells."""
+        if who != _who():
+            return self.clock() - datetime.fromisoformat(begun).timestamp() > SILENT_S
+        return pid == os.getpid() or not _alive(pid)  # a container's processes have the same numbers again and again
+
+    def _has_lived(self, model: str, number: int) -> bool:
+        return any(record["event"] == "lived" for record in self._of(model, number))
+
+    def _of(self, model: str, number: int) -> list[Record]:
+        return [record for record in self.store.records() if (record["model"], record["version"]) == (model, number)]
+
     def quarantine(self, model: str, number: int, why: str) -> dict[str, int | None]:
         """No alias may name this version any more; those that do go back to the last good one they named.
 
@@ -171,6 +228,16 @@ class Registry:
 def _checked_name(what: str, name: str) -> None:
     if not NAME.fullmatch(name):
         raise UserError(f"{what} {name!r}: use small letters, digits, dots and dashes, at most 63")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _who() -> str:

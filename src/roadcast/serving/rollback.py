@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from roadcast.serving.canary import Traffic
 from roadcast.serving.health import Fault
-from roadcast.serving.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -18,18 +17,18 @@ class Limits:
     """What a version may do and stay.
 
     step_s       p99 of the time of a step, in seconds, as over the last `window_s`; over it for `slow_for_s` on end is too slow
-    crashes      ends of the model's process or thread within `crash_window_s`
+    broken       sessions that ended by it within `broken_window_s`, where they are more than those that drive on
     errors       share of steps that failed
     bad_frames   share of steps whose frame was no number, blank or frozen
     foreign      share of steps that the model was told or has judged to be out of the distribution it was trained on
     window_s     shares are those of the last so many seconds, ...
-    least        ... and say nothing of fewer steps than this
+    least        ... and say nothing of fewer steps than this; that they are too slow, a quarter of it can say
     """
 
     step_s: float
     slow_for_s: float = 60.0
-    crashes: int = 3
-    crash_window_s: float = 120.0
+    broken: int = 3
+    broken_window_s: float = 120.0
     errors: float = 0.05
     bad_frames: float = 0.2
     foreign: float = 0.5
@@ -43,7 +42,8 @@ class Watch:
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic):
         self.limits, self.clock = limits, clock
         self._seconds: deque[tuple[int, Counter[str]]] = deque()
-        self._crashes: deque[float] = deque(maxlen=limits.crashes)
+        self._broken: deque[float] = deque(maxlen=64)
+        self._driving = 0
         self._slow_since: float | None = None
 
     def step(self, seconds: float, fault: Fault | None = None, out_of_distribution: bool = False) -> None:
@@ -57,16 +57,21 @@ class Watch:
             counts[fault] += 1
         self._time(now)
 
-    def crash(self) -> None:
-        """The model's process or thread ended."""
-        self._crashes.append(self.clock())
+    def broke(self, driving: int) -> None:
+        """A session could not go on; so many others still drive."""
+        self._broken.append(self.clock())
+        self._driving = driving
 
     def verdict(self) -> str | None:
         """Why the version is to go, or None."""
         limits, now = self.limits, self.clock()
-        if len(self._crashes) == limits.crashes and now - self._crashes[0] <= limits.crash_window_s:
-            return f"crashed {limits.crashes} times within {now - self._crashes[0]:.0f} s"
+        broken = sum(now - then <= limits.broken_window_s for then in self._broken)
+        if broken >= limits.broken and broken > self._driving:
+            return f"{broken} sessions broke within {limits.broken_window_s:.0f} s, and {self._driving} drove on"
         counts = self._time(now)
+        slow_s = 0.0 if self._slow_since is None else now - self._slow_since
+        if slow_s >= limits.slow_for_s and 4 * counts["steps"] >= limits.least:
+            return f"p99 of a step was over {1000 * limits.step_s:.0f} ms for {limits.slow_for_s:.0f} s"
         if counts["steps"] < limits.least:
             return None
         errors = counts["error"] / counts["steps"]
@@ -79,8 +84,6 @@ class Watch:
         foreign = counts["foreign"] / counts["steps"]
         if foreign > limits.foreign:
             return f"{foreign:.0%} of steps were out of distribution, at most {limits.foreign:.0%} may be"
-        if self._slow_since is not None and now - self._slow_since >= limits.slow_for_s:
-            return f"p99 of a step was over {1000 * limits.step_s:.0f} ms for {limits.slow_for_s:.0f} s"
         return None
 
     def _time(self, now: float) -> Counter[str]:
@@ -98,44 +101,34 @@ class Watch:
 
 
 class Guard:
-    """Watches every version of a model that has traffic, and takes a bad one out of it, in this server and in the registry.
+    """Watches every version of a model that has traffic, and takes a bad one out of it.
 
-    limits  of each version; `clock` in seconds, monotonic
+    watches    by version; whoever loads one puts its watch here
+    condemned  the versions that were taken out, and why: they never come back
     """
 
-    def __init__(
-        self,
-        registry: Registry,
-        model: str,
-        traffic: Traffic,
-        limits: Limits,
-        clock: Callable[[], float] = time.monotonic,
-    ):
-        self.registry, self.model, self.traffic, self.limits, self.clock = registry, model, traffic, limits, clock
-        self._watches: dict[int, Watch] = {}
-        self._condemned: set[int] = set()
-
-    def watch(self, version: int) -> Watch:
-        """Whom to tell of a version's steps and crashes."""
-        if version not in self._watches:
-            self._watches[version] = Watch(self.limits, self.clock)
-        return self._watches[version]
+    def __init__(self, traffic: Traffic):
+        self.traffic = traffic
+        self.watches: dict[int, Watch] = {}
+        self.condemned: dict[int, str] = {}
+        self._hopeless: set[int] = set()
 
     def tend(self) -> dict[int, str]:
         """To be called about once a second: the versions that are taken out of traffic now, and why.
 
-        New sessions get the version before from now on, which is loaded still; live ones stay where they are. Then the registry is
-        told, so that no other replica takes it up; one that cannot be reached does not hold the rollback up.
+        New sessions get the version before from now on, which is loaded still; live ones stay where they are.
         """
-        verdicts = {
-            version: watch.verdict() for version, watch in self._watches.items() if version not in self._condemned
-        }
-        bad = {version: why for version, why in verdicts.items() if why is not None}
-        for version, why in bad.items():
-            self._condemned.add(version)
-            self.traffic.take_out(version)
-            try:
-                self.registry.quarantine(self.model, version, why)
-            except Exception:
-                log.exception("%s/%d is out of traffic here, but the registry could not be told", self.model, version)
-        return bad
+        verdicts = {version: watch.verdict() for version, watch in self.watches.items()}
+        return {version: why for version, why in verdicts.items() if why is not None and self.condemn(version, why)}
+
+    def condemn(self, version: int, why: str) -> bool:
+        """Take a version out of traffic; False if it is out already, or has to stay, for a bad world may beat none."""
+        if version in self.condemned:
+            return False
+        if self.traffic.take_out(version):
+            self.condemned[version] = why
+            return True
+        if version not in self._hopeless:
+            self._hopeless.add(version)
+            log.error("version %d is bad, and there is no other: %s", version, why)
+        return False

@@ -14,7 +14,7 @@ from roadcast.flow.rollout import RolloutState
 from roadcast.flow.world import World
 from roadcast.nn.causal_conv import Stream
 from roadcast.nn.quantize import KINDS, quantize
-from roadcast.parallel.precision import fastest_precision
+from roadcast.parallel.precision import dtype_for
 from roadcast.serving.compiled import Step, compiled
 from roadcast.training.scenes import Scenes, load_scenes
 
@@ -82,7 +82,7 @@ class ModelSession:
 
         steps      network passes a frame; None takes the world's own number
         compiled   let torch.compile write code for the step: a minute or more at first, then about twice as fast
-        precision  float32, bfloat16, float16, or auto: the fastest by measuring this machine
+        precision  float32, bfloat16, float16, or auto: float32 on a CPU, on a GPU the fastest by measuring it
         weights    full, or rounded to eight bits: int8, int8_dynamic, fp8 (nn/quantize.py)
         Raises `UserError` when there is no whole world, or for an unknown choice.
         """
@@ -150,7 +150,7 @@ class ModelSession:
 
 
 def in_precision(world: World, precision: str, weights: str) -> World:
-    """`world`, its networks in one of PRECISIONS (or, for "auto", the machine's fastest), their weights "full" or of one of KINDS.
+    """`world`, its networks in one of PRECISIONS ("auto": a GPU's fastest, on a CPU float32), their weights "full" or of one of KINDS.
 
     Latents and their statistics stay float32. Raises `UserError` for an unknown choice.
     """
@@ -158,7 +158,7 @@ def in_precision(world: World, precision: str, weights: str) -> World:
         raise UserError(f"precision {precision!r} is unknown; choose one of auto, {', '.join(PRECISIONS)}")
     if weights not in ("full", *KINDS):
         raise UserError(f"weights {weights!r} are unknown; choose one of full, {', '.join(KINDS)}")
-    dtype = fastest_precision(world.device) if precision == "auto" else PRECISIONS[precision]
+    dtype = dtype_for("auto", world.device) if precision == "auto" else PRECISIONS[precision]
     for network in (world.dynamics, world.tokenizer.encoder, world.tokenizer.decoder):
         network.to(dtype)
         if weights == "int8" or (weights != "full" and network is world.dynamics):

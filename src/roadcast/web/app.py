@@ -96,10 +96,11 @@ def create_app(server: Server, title: str = "roadcast") -> FastAPI:
     @app.get("/info")
     async def info() -> dict:
         """What the page shows before it drives: the first model."""
-        conductor = next(iter(server.conductors.values()))
+        conductor = next(iter(server.models.values())).stable
         backend = conductor.backend
         return {
-            "name": title, "protocol": VERSION, "fps": conductor.fps, "width": backend.width, "height": backend.height,
+            "name": title, "version": backend.version, "protocol": VERSION, "fps": conductor.fps,
+            "width": backend.width, "height": backend.height,
             "actions": list(backend.actions), "scenes": list(backend.scenes), "codecs": codecs(),
         }  # fmt: skip
 

@@ -5,16 +5,21 @@ been told of a later reset.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from roadcast.errors import UserError
 from roadcast.serving.action_log import Context
 from roadcast.serving.backend import Backend, Shown
 from roadcast.serving.engine import Engine
-from roadcast.serving.seat import Broken, Gone, Seat
+from roadcast.serving.foreign import Known, is_foreign
+from roadcast.serving.health import Fault, picture_fault
+from roadcast.serving.rollback import Limits, Watch
+from roadcast.serving.seat import Broken, Full, Gone, Seat
 from roadcast.web.admission import Admission
 from roadcast.web.logs import about
 from roadcast.web.messages import Create, Log, runs, unrolled
@@ -30,15 +35,32 @@ KEEP_EVERY_S = 4.0
 """Seconds of a session's own time between the moments kept for going back."""
 EXPIRE_EVERY_S = 1.0
 
-EXPIRED, BROKEN = 4408, 1011
+SLOW_FRAMES = 2.0
+"""Times 1 / fps that the 99th percentile of a step may take, where the settings give no limit."""
+
+EXPIRED, BROKEN, MOVED = 4408, 1011, 1012
 
 log = logging.getLogger(__name__)
 
 
-class Conductor:
-    """One model, the sessions on it and the line of those who wait; `run` drives them until cancelled.
+@dataclass(frozen=True)
+class Stepped:
+    """What a step has made, by session: frames, and what is plainly wrong with them; and how long the model took."""
 
-    fps  overrides the model's own pace
+    shown: dict[str, Shown]
+    faults: dict[str, Fault | None]
+    seconds: float
+
+
+class Conductor:
+    """One version of a model and the sessions on it, which it drives from `start` to `stop`.
+
+    admission  of the model, in which whoever calls `create` has entered; None: one of its own
+    fps        overrides the model's own pace
+    known      what steps are like (serving/foreign.py)
+    clock      of `watch`, which is told of every step
+    rescue     is given a session that cannot go on here: true once it knows where else to
+
     Raises what the factory raises, which is called at once on the model's thread; `UserError` for an `fps` that is no rate.
     """
 
@@ -49,6 +71,9 @@ class Conductor:
         settings: Settings,
         metrics: Metrics,
         fps: float | None = None,
+        admission: Admission | None = None,
+        known: Known | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ):
         if fps is not None and not 0 < fps <= 1000:
             raise UserError(f"fps = {fps} is no frame rate; use a number above 0, up to 1000")
@@ -57,25 +82,53 @@ class Conductor:
         self.backend = self.engine.backend
         self.fps = fps or self.backend.fps
         self.wheels: dict[str, Wheel] = {}
-        self.admission = Admission(self.backend.slots, settings.queue)
+        self.admission = admission or Admission(self.backend.slots, settings.queue)
+        self.known = known or {}
+        self.rescue: Callable[[Wheel], bool] = lambda wheel: False
+        self.watch = Watch(Limits(settings.slow_s or SLOW_FRAMES / self.fps), clock)
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Future] = set()
         self._keep_every = max(1, round(KEEP_EVERY_S * self.fps))
         self._expire_at = 0.0
+        self._opening = 0
+        self._running: asyncio.Task | None = None
         metrics.info.labels(self.backend.version, name).set(1)
+
+    def start(self) -> None:
+        """Begin to drive, on the running event loop."""
+        self._running = asyncio.create_task(self.run())
+        self._running.add_done_callback(self._fallen)
+
+    async def stop(self) -> None:
+        """Drive no more, and let the model go; a call under way finishes unseen."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        self.model.close()
+        with contextlib.suppress(KeyError):
+            self.metrics.info.remove(self.backend.version, self.name)
+
+    @property
+    def fallen(self) -> bool:
+        """Whether it drives no more, though nobody stopped it."""
+        return self._running is not None and self._running.done()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody is here, nor on the way in or out."""
+        return not (self.wheels or self._opening or self.engine.seats)
 
     # ---- opening and ending
 
-    async def create(self, ask: Create, clip: Context | None, caller: str, told: Callable[[int], Awaitable]) -> Wheel:
-        """A new session, without a driver as yet; `told` hears the position in the line. Raises `Full` and `UserError`."""
-        self.check_scene(ask.scene)
+    async def create(self, ask: Create, clip: Context | None, caller: str) -> Wheel:
+        """A new session, without a driver as yet, for a caller who has entered, and leaves if it comes to nothing. Raises `UserError`."""
 
         def begin() -> Seat:
+            self.check_scene(ask.scene)
             if clip is None:
                 return self.engine.create(ask.scene, ask.seed)
             return self.engine.create_from_clip(clip.frames_FHWC, clip.actions_FA, clip.known_FA, ask.seed)
 
-        await self.admission.enter(told)
         wheel = await self._seated(begin, Start(ask.scene, ask.seed, ask.clip), caller)
         wheel.script.extend(unrolled(ask.log))
         wheel.show_script = ask.show
@@ -200,39 +253,49 @@ class Conductor:
         keep = [wheel.id for wheel in wheels if not wheel.background and (wheel.step + 1) % self._keep_every == 0]
         now, start_ns = self._now(), time.monotonic_ns()
         try:
-            shown = await self.model.call(self._step, {wheel.id: turn.command for wheel, turn in turns.items()}, keep)
+            made = await self.model.call(self._step, {wheel.id: turn.command for wheel, turn in turns.items()}, keep)
         except Exception as error:
-            if isinstance(error, Broken):
-                for wheel in wheels:
-                    if wheel.id in error.ids:
-                        self._break(wheel, error)
-            elif len(wheels) == 1:
-                self._break(wheels[0], error)
+            broken = [wheel for wheel in wheels if isinstance(error, Broken) and wheel.id in error.ids]
+            if not isinstance(error, UserError | Gone):
+                for _ in broken or [None]:
+                    self.watch.step((time.monotonic_ns() - start_ns) / 1e9, "nan" if broken else "error")
+            if broken or len(wheels) == 1:
+                for wheel in broken or wheels:
+                    self._break(wheel, error)
             else:
                 for wheel in wheels:
                     if wheel.id in self.wheels and not wheel.held:
                         await self._tick([wheel])
             return
-        step_s = (time.monotonic_ns() - start_ns) / 1e9
-        self.metrics.step.observe(step_s)
+        self.metrics.step.observe(made.seconds)
         period = 1 / self.fps
         for wheel, turn in turns.items():
+            shown, wheel.fault = made.shown[wheel.id], made.faults[wheel.id]
+            foreign = shown.traits is not None and is_foreign(shown.traits, self.known)
+            self.watch.step(made.seconds, wheel.fault, foreign)
+            if foreign:
+                self.metrics.out_of_distribution.inc()
             wheel.due = (
                 min(max(wheel.due, now - period), now) + period
             )  # one late step is made good, a longer delay is forgotten
-            if wheel.made(turn, shown[wheel.id], start_ns, step_s * 1e3, self._now()):
+            if wheel.made(turn, shown, start_ns, made.seconds * 1e3, self._now()):
                 self.metrics.dropped.inc()
             if wheel.step >= MAX_LOG_STEPS:
                 self.close(wheel, "age", Ending("expired", "the session has been driven as long as it may be", EXPIRED))
 
-    def _step(self, given: dict[str, Command], keep: list[str]) -> dict[str, Shown]:
-        shown = self.engine.step({id: action(command, self.backend.actions) for id, command in given.items()})
+    def _step(self, given: dict[str, Command], keep: list[str]) -> Stepped:
+        actions = {id: action(command, self.backend.actions) for id, command in given.items()}
+        before = {id: self.engine[id].shown.frame_HWC for id in actions}
+        begun = time.perf_counter()
+        shown = self.engine.step(actions)
+        seconds = time.perf_counter() - begun
+        faults = {id: picture_fault(shown[id].frame_HWC, before[id], actions[id]) for id in actions}
         try:
             for id in keep:
                 self.engine.snapshot(id)
         except Exception:  # the step is made all the same
             log.exception("a moment could not be kept")
-        return shown
+        return Stepped(shown, faults, seconds)
 
     async def _expire(self, now: float) -> None:
         for wheel in list(self.wheels.values()):
@@ -248,6 +311,10 @@ class Conductor:
         with about(wheel.id):
             known = isinstance(error, UserError)
             log.error("the world failed: %s", error, exc_info=None if known else error)
+            if not isinstance(error, UserError | Gone):
+                self.watch.broke(len(self.wheels) - 1)
+                if self.rescue(wheel):
+                    return
         self.close(
             wheel, "broken", Ending("broken", str(error) if known else "the world failed; see the server's log", BROKEN)
         )
@@ -262,11 +329,15 @@ class Conductor:
             self.engine.snapshot(seat.id)
             return seat
 
+        self._opening += 1
         making = asyncio.ensure_future(self.model.call(made))
+        making.add_done_callback(self._opened)
         try:
             seat = await asyncio.shield(making)
         except asyncio.CancelledError:
             making.add_done_callback(self._unwanted)
+            if making.cancelled():  # not the caller is gone, but the version
+                raise Full(1.0) from None
             raise
         except BaseException:
             self.admission.leave()
@@ -274,6 +345,9 @@ class Conductor:
         wheel = self.wheels[seat.id] = Wheel(seat.id, start, caller, self._news.set)
         self.detach(wheel)
         return wheel
+
+    def _opened(self, _: "asyncio.Future[Seat]") -> None:
+        self._opening -= 1
 
     def _unwanted(self, making: "asyncio.Future[Seat]") -> None:
         """A seat came to be after whoever had asked for it was gone."""
@@ -295,7 +369,8 @@ class Conductor:
             await self.model.call(self.engine.close, id, end)
         except Gone:
             return  # it had expired there, and its seat is given back already
-        self.admission.leave()
+        if end != "moved":  # its seat is kept for it elsewhere
+            self.admission.leave()
 
     def _spawn(self, work: Awaitable) -> None:
         self._tasks.add(task := asyncio.ensure_future(work))
@@ -304,6 +379,10 @@ class Conductor:
     def _begun(self, wheel: Wheel) -> None:
         seat = self.engine[wheel.id]
         wheel.begun(seat.shown, len(seat.log), time.monotonic_ns(), self._now())
+
+    def _fallen(self, running: asyncio.Task) -> None:
+        if not running.cancelled():
+            log.critical("%s %s is driven no more", self.name, self.backend.version, exc_info=running.exception())
 
     @contextmanager
     def _held(self, wheel: Wheel) -> Iterator[None]:

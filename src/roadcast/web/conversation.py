@@ -91,8 +91,8 @@ class Conversation:
         if self._wheel is not None and self._conductor is not None and self._wheel.id in self._conductor.wheels:
             self._driver.paused = True
             with contextlib.suppress(Gone):
-                await self._say(await self._conductor.told(self._wheel, Migrate))
-            ending = Ending("", "this server is leaving", SERVICE_RESTART)
+                told = await self._conductor.told(self._wheel, Migrate)
+                ending = Ending("", "this server is leaving", SERVICE_RESTART, told)
         self._driver.end(ending)
 
     # ---- what the client says
@@ -202,18 +202,19 @@ class Conversation:
             self._sending = asyncio.create_task(self._sender.run())
 
     async def _create(self, ask: Create) -> Wheel:
-        self._conductor = self._server.conductor(ask.model)
-        clip = self._server.clips.context(ask.clip, self._conductor.backend) if ask.clip else None
-        self._encode = self._encoder(ask.codec, self._conductor)
+        versions = self._server.versions(ask.model)
+        clip = self._server.clips.context(ask.clip, versions.stable.backend) if ask.clip else None
+        self._encode = self._encoder(ask.codec, versions.stable)
 
         async def told(position: int) -> None:
             await self._say(Queued(position))
 
         with self._server.one_more(self._caller):
-            return await self._conductor.create(ask, clip, self._caller, told)
+            self._conductor, wheel = await versions.create(ask, clip, self._caller, told)
+        return wheel
 
     async def _resume(self, ask: Resume) -> Wheel:
-        for conductor in self._server.conductors.values():
+        for conductor in self._server.conductors:
             wheel = conductor.wheels.get(ask.session)
             if wheel is not None and wheel.caller == self._caller:
                 if wheel.driver is not None:
@@ -243,6 +244,8 @@ class Conversation:
         await self._line.say(dump(message))
 
     async def _say_goodbye(self, ending: Ending) -> None:
+        if ending.moved is not None:
+            await self._say(ending.moved)
         if ending.code:
             await self._say(Error(ending.code, ending.message))
         await self._line.close(ending.close_code, ending.message)

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -20,9 +20,9 @@ from roadcast.errors import UserError
 from roadcast.optional import has_extra, load_extra
 from roadcast.serving.action_log import Context
 from roadcast.serving.seat import Full, Gone
-from roadcast.web.conductor import Conductor
 from roadcast.web.messages import Create
 from roadcast.web.settings import Settings
+from roadcast.web.versions import Versions
 from roadcast.web.video import jpeg
 from roadcast.web.wheel import Driver
 
@@ -57,7 +57,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._folder = Path(tempfile.mkdtemp(prefix="roadcast-jobs-"))
 
-    def start(self, conductor: Conductor, ask: Create, clip: Context | None, form: Form, caller: str) -> Job:
+    def start(self, versions: Versions, ask: Create, clip: Context | None, form: Form, caller: str) -> Job:
         """Begin a rollout. Raises `Full` when the caller has as many jobs under way as may be; older results give way."""
         self._forget_old()
         own = [job for job in self._jobs.values() if job.caller == caller]
@@ -66,12 +66,12 @@ class Jobs:
             if not ended:
                 raise Full(5.0)
             self.remove(min(ended, key=lambda job: job.ended_s))
-        conductor.check_scene(ask.scene)
+        versions.stable.check_scene(ask.scene)
         id = secrets.token_urlsafe(16)
         suffix = {"mp4": ".mp4", "frames": ".zip"}[form]
         job = Job(id, caller, form, 1 + sum(int(row[0]) for row in ask.log), self._folder / f"{id}{suffix}")
         self._jobs[id] = job
-        job.task = asyncio.create_task(self._run(job, conductor, ask, clip))
+        job.task = asyncio.create_task(self._run(job, versions, ask, clip))
         return job
 
     def get(self, id: str, caller: str) -> Job:
@@ -110,11 +110,11 @@ class Jobs:
         for job in [job for job in self._jobs.values() if job.ended_s + self._settings.job_s < now]:
             self.remove(job)
 
-    async def _run(self, job: Job, conductor: Conductor, ask: Create, clip: Context | None) -> None:
+    async def _run(self, job: Job, versions: Versions, ask: Create, clip: Context | None) -> None:
         beside = _beside(job.path)
-        writer = None
+        writer, elsewhere = None, ""
         try:
-            wheel = await conductor.create(ask, clip, job.caller, _unheard)
+            conductor, wheel = await versions.create(ask, clip, job.caller, _unheard)
             try:
                 job.status = "running"
                 driver = Driver(credit=math.inf, hurried=True)
@@ -126,7 +126,10 @@ class Jobs:
                     await asyncio.wait([shot, driver.ended], return_when=asyncio.FIRST_COMPLETED)
                     if not shot.done():
                         shot.cancel()
-                        raise UserError(driver.ended.result().message)
+                        if (ending := driver.ended.result()).moved is not None:
+                            elsewhere = ending.moved.model
+                            return
+                        raise UserError(ending.message)
                     await asyncio.to_thread(writer.write, shot.result().frame_HWC)
                     job.made += 1
                     if self._bytes(job.caller) > (most := self._settings.job_bytes):
@@ -151,7 +154,11 @@ class Jobs:
                 with contextlib.suppress(Exception):
                     writer.close()
             beside.unlink(missing_ok=True)
-            job.ended_s = time.monotonic()
+            if elsewhere:  # its version is out of service: from the beginning, on a good one
+                job.made = 0
+                job.task = asyncio.create_task(self._run(job, versions, replace(ask, model=elsewhere), clip))
+            else:
+                job.ended_s = time.monotonic()
 
 
 class Writer(Protocol):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field, field_validator
@@ -11,9 +11,11 @@ from roadcast.serving.seat import Full
 from roadcast.web.auth import bearer
 from roadcast.web.clips import SUFFIXES
 from roadcast.web.jobs import Form, Job, Status
+from roadcast.web.looks import Looks
 from roadcast.web.messages import Create, Row, checked_log
 from roadcast.web.protocol import MAX_ID, MAX_LOG_STEPS
 from roadcast.web.server import Server
+from roadcast.web.versions import Role, Versions
 
 ROW = "[times, steer, throttle, brake]: so many steps under one command; steer in [-1, 1], positive left"
 CLIPS = "/v1/clips"
@@ -26,8 +28,16 @@ class Problem(BaseModel):
     detail: str
 
 
+class VersionSeen(BaseModel):
+    """A version that is loaded: what it is for, and how many drive on it."""
+
+    version: str
+    role: Role
+    open: int
+
+
 class Model(BaseModel):
-    """A model that can be driven."""
+    """A model that can be driven: as its stable version is, and which others are loaded."""
 
     name: str
     version: str
@@ -38,6 +48,20 @@ class Model(BaseModel):
     scenes: list[str]
     seats: int
     open: int
+    versions: list[VersionSeen]
+
+    @classmethod
+    def of(cls, versions: Versions) -> "Model":
+        stable, backend = versions.stable, versions.stable.backend
+        seen = [
+            VersionSeen(version=one.backend.version, role=role, open=len(one.wheels))
+            for one, role in ((versions.conductors[number], role) for number, role in versions.roles().items())
+        ]
+        return cls(
+            name=versions.name, version=backend.version, fps=stable.fps, width=backend.width, height=backend.height,
+            actions=list(backend.actions), scenes=list(backend.scenes), seats=backend.slots,
+            open=len(versions.sessions), versions=seen,
+        )  # fmt: skip
 
 
 class ClipSent(BaseModel):
@@ -106,14 +130,14 @@ def rest(server: Server) -> APIRouter:
     @router.get("/models")
     async def models(_: str = calls) -> list[Model]:
         """The models, the first of which is driven where none is named."""
-        return [
-            Model(
-                name=name, version=one.backend.version, fps=one.fps, width=one.backend.width, height=one.backend.height,
-                actions=list(one.backend.actions), scenes=list(one.backend.scenes), seats=one.backend.slots,
-                open=len(one.wheels),
-            )
-            for name, one in server.conductors.items()
-        ]  # fmt: skip
+        return [Model.of(versions) for versions in server.models.values()]
+
+    looks, seen = Looks(), {200: {"content": {"image/jpeg": {}}}} | refusals(404, 429)
+
+    @router.get("/models/{model}/scenes/{scene}.jpg", response_class=Response, responses=seen)
+    async def see_scene(model: str, scene: Annotated[int, Path(ge=0, le=2**16 - 1)], _: str = calls) -> Response:
+        """The last frame of a scene, from which a drive goes on."""
+        return Response(await looks.of(server.versions(model).stable, scene), media_type="image/jpeg")
 
     film = {"schema": {"type": "string", "format": "binary", "maxLength": server.settings.clip_bytes}}
     body = {"requestBody": {"required": True, "content": dict.fromkeys(SUFFIXES, film)}}
@@ -121,7 +145,7 @@ def rest(server: Server) -> APIRouter:
     @router.post("/clips", status_code=201, responses=refusals(404, 408, 413, 429), openapi_extra=body)
     async def send_clip(request: Request, model: str = "", holder: str = posts) -> ClipSent:
         """Send a video, as the request's body, for worlds of this model to begin with. Its id goes into `clip`."""
-        backend = server.conductor(model).backend
+        backend = server.versions(model).stable.backend
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         with server.clips.coming():
             clip = await server.clips.add(await request.body(), media_type, backend, holder)
@@ -130,10 +154,10 @@ def rest(server: Server) -> APIRouter:
     @router.post("/rollouts", status_code=202, responses=refusals(400, 404, 408, 413, 429))
     async def start_rollout(ask: Rollout, response: Response, holder: str = posts) -> JobSeen:
         """Begin a rollout; ask the job in `Location` how far it is."""
-        conductor = server.conductor(ask.model)
-        clip = server.clips.context(ask.clip, conductor.backend) if ask.clip else None
+        versions = server.versions(ask.model)
+        clip = server.clips.context(ask.clip, versions.stable.backend) if ask.clip else None
         create = Create(ask.model, ask.scene, ask.seed, ask.clip, ask.log, show=True)
-        job = server.jobs.start(conductor, create, clip, ask.format, holder)
+        job = server.jobs.start(versions, create, clip, ask.format, holder)
         response.headers["Location"] = f"/v1/jobs/{job.id}"
         return JobSeen.of(job)
 

@@ -19,6 +19,7 @@ class Settings:
     uploads, decoders  clips on their way at once, of all callers, and processes that decode them, of up to 2 GiB each
     jobs               kept of one caller, done ones too; they are forgotten after job_s
     job_bytes          of one caller's results on the disk, together; a job that would make more fails
+    slow_s             that the 99th percentile of a step may take, for a minute, before its version is taken out; None: 2 / fps
     origins            pages of other sites that may drive, besides the server's own
     """
 
@@ -35,4 +36,5 @@ class Settings:
     jobs: int = 16
     job_s: float = 600.0
     job_bytes: int = 2**28
+    slow_s: float | None = None
     origins: tuple[str, ...] = ()

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from roadcast.serving.backend import Shown
-from roadcast.web.messages import Controls
+from roadcast.serving.health import Fault
+from roadcast.web.messages import Controls, Migrate
 from roadcast.web.protocol import MAX_CREDIT
 
 STALL_S = 1.0
@@ -25,11 +26,15 @@ Command = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Ending:
-    """Why the server ends a session or a connection: a code and a message for the client, and how the WebSocket is closed."""
+    """Why the server ends a session or a connection: a code and a message for the client, and how the WebSocket is closed.
+
+    moved  what the client is told to go on with
+    """
 
     code: str
     message: str
     close_code: int
+    moved: Migrate | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ class Wheel:
         self.step = self.frame_id = 0
         self.due = self.stepped_s = self.left_s = 0.0
         self.shot: Shot | None = None
+        self.fault: Fault | None = None
         self._unsent_s = 0.0
         self._unsent_ids: list[int] = []
         self._news = asyncio.Event()
