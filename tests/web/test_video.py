@@ -171,3 +171,67 @@ def test_codecs_that_are_not_to_be_had_are_refused_with_the_remedy(client, monke
 def test_odd_sizes_are_refused():
     with pytest.raises(UserError, match="127x64"):
         encoder("h264", 20.0, 64, 127)
+
+
+DRIVE = """(async () => {
+    const { Picture } = await import("/static/picture.js"), { readFrame } = await import("/static/frames.js");
+    const drive = (first, frames, spoilt) => new Promise((resolve) => {
+        const told = { drawn: 0, missed: 0, lost: 0, ids: [] };
+        const socket = new WebSocket(new URL("/drive", location.href.replace("http", "ws")));
+        const send = (message) => socket.send(JSON.stringify(message));
+        const picture = new Picture((drawable, header) => {
+            told.ids.push(header.id);
+            told.step = header.step;
+            if (drawable === null) told.missed++;
+            else {
+                const pen = new OffscreenCanvas(header.width, header.height).getContext("2d");
+                pen.drawImage(drawable, 0, 0, header.width, header.height);
+                told.pixels = pen.getImageData(0, 0, header.width, header.height).data;
+                told.drawn++;
+                drawable.close();
+            }
+            send({ type: "credit", frames: 1 });
+            if (told.ids.length === frames) {
+                send({ type: "pause", paused: true });
+                setTimeout(() => { picture.close(); socket.close(3000); }, 500);
+            }
+        }, () => { told.lost++; send({ type: "keyframe" }); });
+        let received = 0;
+        socket.binaryType = "arraybuffer";
+        socket.onopen = () => send(first);
+        socket.onclose = () => resolve(told);
+        socket.onmessage = ({ data }) => {
+            if (typeof data === "string") {
+                told.session = JSON.parse(data).session;
+                send({ type: "action", id: 1, steer: 0.2, throttle: 1, brake: 0, time: 0 });
+                send({ type: "pause", paused: first.type === "resume" });
+                send({ type: "credit", frames: 2 });
+            } else {
+                const { header, bytes } = readFrame(data);
+                picture.push(received++ === spoilt ? bytes.fill(255, 4) : bytes, header);
+            }
+        };
+    });
+    if (typeof VideoDecoder === "undefined") return "no VideoDecoder";
+    const how = { codec: "avc1.42c00a", optimizeForLatency: true };
+    if (!(await VideoDecoder.isConfigSupported(how)).supported) return "no H.264";
+    const stream = await drive({ type: "create", seed: 4, codec: "h264" }, 40, 15);
+    const still = await drive({ type: "resume", session: stream.session }, 1);
+    let far = 0;
+    for (let i = 0; i < still.pixels.length; i++) far += Math.abs(still.pixels[i] - stream.pixels[i]);
+    const { ids, drawn, missed, lost } = stream;
+    return { ids, drawn, missed, lost, steps: [stream.step, still.step], far: far / (still.pixels.length * 0.75) };
+})()"""
+
+
+def test_a_browser_shows_what_it_would_have_seen_as_jpeg_and_goes_on_after_a_damaged_picture(chromium, served):
+    with served(lambda: MockSession(HEIGHT, WIDTH, fps=30.0)) as address:
+        page = chromium(address + "info")
+        seen = page.script(DRIVE)
+        page.close()
+    if isinstance(seen, str):
+        pytest.skip(f"this Chromium has {seen}")
+    assert seen["ids"] == sorted(set(seen["ids"])) and len(seen["ids"]) >= 40
+    assert seen["lost"] >= 1 and 1 <= seen["missed"] < 10 and seen["drawn"] == len(seen["ids"]) - seen["missed"]
+    assert seen["steps"][0] == seen["steps"][1] > 30
+    assert seen["far"] < CLOSE

@@ -43,7 +43,8 @@ export class Pane {
     this.header = null;
     this.past.start = { ...this.past.start, model: info.model, version: info.version };
     this.picture?.close();
-    this.picture = new Picture((drawable, header) => this.draw(drawable, header));
+    const lost = () => this.session.send({ type: "keyframe" });
+    this.picture = new Picture((drawable, header) => this.draw(drawable, header), lost);
     this.on.opened(this);
   }
 
