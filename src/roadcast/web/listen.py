@@ -1,6 +1,7 @@
 """The application on a socket, until it is told to leave."""
 
 import asyncio
+import gc
 import socket
 
 import uvicorn
@@ -62,6 +63,8 @@ def listen(app: FastAPI, host: str, port: int) -> None:
             app, http=Prompt, limit_concurrency=CONNECTIONS, log_config=None, ws_max_size=MAX_MESSAGE_BYTES,
             ws_ping_interval=5, ws_ping_timeout=5, ws_per_message_deflate=False, timeout_graceful_shutdown=2, server_header=False,
         )  # fmt: skip
+        gc.collect()
+        gc.freeze()  # what there is by now stays: to look at all of it takes a full collection a fifth of a second, in which no one drives
         Draining(config, app.state.server).run(sockets=[listener])
 
 
