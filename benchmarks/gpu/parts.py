@@ -10,6 +10,7 @@ from benchmarks.gpu.driving import drive, eight_bits
 from benchmarks.gpu.equality import equal
 from benchmarks.gpu.loop import loop
 from benchmarks.gpu.machine import Machine, Row
+from benchmarks.gpu.serving import batching, drivers
 from benchmarks.gpu.training import train
 
 
@@ -39,6 +40,10 @@ PARTS = {
     "loop": Part("base, clips of 32 frames from cached latents: 100 a second, MFU 0.4, data wait below 2 %", partial(loop, preset="base")),
     "equality": Part("differences are within what is allowed", partial(equal, preset="small")),
     "base-fp8": Part("base in fp8: faster than in bfloat16, and near it", partial(eight_bits, preset="base", weights="fp8")),
+    "batching-tiny": Part("sessions of tiny stepped together; compiled twice as fast as eager", partial(batching, preset="tiny")),
+    "batching-small": Part("sessions of small stepped together; compiled twice as fast as eager", partial(batching, preset="small")),
+    "drivers-tiny": Part("drivers of tiny at 30 frames/s, through the server", partial(drivers, preset="tiny")),
+    "drivers-small": Part("drivers of small at 30 frames/s, through the server", partial(drivers, preset="small")),
     "attention": Part("which back-end of attention is the fastest, forwards and both ways", attention),
     "base-int8": Part("base in int8_dynamic", partial(eight_bits, preset="base", weights="int8_dynamic")),
     "base-2": Part("base, 2 passes", partial(drive, preset="base", steps=2)),

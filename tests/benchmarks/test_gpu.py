@@ -70,6 +70,21 @@ def test_attention_is_timed_by_mask_and_back_end(parts):
     assert (reference["backend"], sdpa["backend"]) == ("reference", "sdpa") and sdpa["error"] < 1e-5
 
 
+def test_sessions_are_stepped_together(parts):
+    widths, alone, two = islice(parts["batching-tiny"], 3)
+    assert widths["widths"] == "1 2 4"
+    assert (alone["how"], alone["sessions"], two["sessions"]) == ("eager", 1, 2)
+    assert two["frames_per_s"] == pytest.approx(2e3 / two["tick_ms_p50"]) and two["tick_ms_p99"] >= two["tick_ms_p50"]
+
+
+@pytest.mark.slow
+def test_drivers_drive_through_the_server(parts, monkeypatch):
+    pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+    monkeypatch.chdir(REPO)
+    (row,) = parts["drivers-tiny"]
+    assert row["fps_least"] > 0 and 0 < row["action_to_frame_ms_p50"] <= row["action_to_frame_ms_p99"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1260)
 def test_the_command_runs_its_parts_apart_and_writes_their_tables(tmp_path):
