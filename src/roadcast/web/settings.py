@@ -12,6 +12,7 @@ class Settings:
     limits             of a session: age, idle time, snapshots (serving/seat.py)
     queue              clients that may wait for a seat; the next one is told to come again
     linger_s           how long a session whose connection was lost, or a branch nobody took, waits for its driver
+    connections        of drivers at once, those without a session too
     sessions           open at once, of one caller
     posts_per_minute   uploads and rollouts of one caller
     messages_per_s     of one connection, a KiB each: what comes faster is read later
