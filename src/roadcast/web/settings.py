@@ -27,6 +27,7 @@ class Settings:
     limits: Limits = field(default_factory=lambda: Limits(age_s=3600.0, idle_s=300.0))
     queue: int = 16
     linger_s: float = 15.0
+    connections: int = 500
     sessions: int = 8
     posts_per_minute: int = 60
     messages_per_s: int = 500
