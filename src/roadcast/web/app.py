@@ -115,6 +115,8 @@ def create_app(server: Server, title: str = "roadcast") -> FastAPI:
             await client.close(POLICY_VIOLATION, "a token is needed that this server knows")
         elif server.leaving:
             await client.close(TRY_AGAIN_LATER, "this server is leaving")
+        elif len(server.connections) >= server.settings.connections:
+            await client.close(TRY_AGAIN_LATER, "too many connections are open")
         else:
             await Conversation(Connection(client), server, caller).run()
 
