@@ -35,7 +35,7 @@ class Page:
         call = next(self._ids)
         self._socket.send(json.dumps({"id": call, "method": method, "params": parameters}))
         while True:
-            message = json.loads(self._socket.recv(timeout=30))
+            message = json.loads(self._socket.recv(timeout=120))
             if message.get("method") == "Runtime.exceptionThrown":
                 self.errors.append(json.dumps(message["params"]["exceptionDetails"]))
             if message.get("method") == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
@@ -88,7 +88,7 @@ def chromium(flags: Sequence[str] = ()) -> Iterator[Callable[[str], Page]]:
         process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
         stack.callback(process.terminate)
         told = profile / "DevToolsActivePort"
-        port = wait_for(lambda: told.exists() and told.read_text().split("\n")[0], 30)
+        port = wait_for(lambda: told.exists() and told.read_text().split("\n")[0], 60)
 
         def open_page(address: str) -> Page:
             request = urllib.request.Request(f"http://127.0.0.1:{port}/json/new?about:blank", method="PUT")
