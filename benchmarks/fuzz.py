@@ -12,7 +12,8 @@ The server drives small mock worlds in a process of its own, and asks for a toke
 
 http_cases, http_5xx, http_faults      calls, answers that blame the server, and answers that its document does not foresee
 ws_messages, ws_hung, ws_broken        messages, connections neither answered nor closed within 5 s, and closed with 1011
-ws_leaked, ws_gap_s                    sessions left open, and the longest wait of the client that means well for a frame
+ws_leaked                              sessions left open
+ws_gap_s, ws_gap_cpu_s                 the longest wait of the client that means well for a frame, and what of it the server worked
 clip_mutants, clip_taken, host_crashes, slowest_clip_s     of the process that decodes a crash is expected, of its host none
 log_faults                             exceptions that nobody caught
 Exit code 1 where anything is wrong.
@@ -127,7 +128,7 @@ def main() -> None:
         if "websocket" in parts:
             from fuzz_websocket import fuzz_websocket
 
-            figures |= fuzz_websocket(server.url, TOKEN, size["websocket"], given.seed)
+            figures |= fuzz_websocket(server.url, TOKEN, size["websocket"], given.seed, server.process.pid)
         faults = server.faults()
         figures["log_faults"] = len(faults) + (not server.alive)
     for fault in faults:

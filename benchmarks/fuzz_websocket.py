@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import os
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import requests
 from websockets.asyncio.client import ClientConnection, connect
@@ -104,37 +106,48 @@ def messages(chance: random.Random) -> Iterator[Message]:
         yield kind(chance)
 
 
-def fuzz_websocket(url: str, token: str, count: int, number: int) -> dict[str, float]:
-    """So many messages over connections of some twenty each, that end in every way; then a look at what is left."""
+def fuzz_websocket(url: str, token: str, count: int, number: int, server: int) -> dict[str, float]:
+    """So many messages over connections of some twenty each, that end in every way; then a look at what is left.
+
+    server  its process id
+    """
     told: Counter[str] = Counter()
-    with Driver(url, token) as driver:
+    with Driver(url, token, server) as driver:
         asyncio.run(_all(url, token, count, random.Random(number), told))
     deadline = time.monotonic() + 2 * HUNG_S
     while (leaked := _open(url, token)) and time.monotonic() < deadline:
         time.sleep(0.2)
     return {
         "ws_messages": told["messages"], "ws_connections": told["connections"], "ws_hung": told["hung"],
-        "ws_broken": told[f"closed {BROKEN}"], "ws_leaked": leaked, "ws_gap_s": round(driver.gap_s, 3), "ws_frames": driver.frames,
+        "ws_broken": told[f"closed {BROKEN}"], "ws_leaked": leaked, "ws_gap_s": round(driver.gap_s, 3),
+        "ws_gap_cpu_s": round(driver.gap_cpu_s, 3), "ws_frames": driver.frames,
         "ws_driver_lost": driver.lost,
     }  # fmt: skip
 
 
 class Driver(threading.Thread):
-    """The client that means well: as many frames as it can have, at the world's own pace."""
+    """The client that means well: as many frames as it can have, at the world's own pace.
 
-    def __init__(self, url: str, token: str):
+    gap_s, gap_cpu_s  the longest wait for a frame, and the most time of the processor that the server took between two: what a wait
+                      would be on a machine that has nothing else to do
+    """
+
+    def __init__(self, url: str, token: str, server: int):
         super().__init__()
         self._url, self._token, self._over = url, token, threading.Event()
         self._begun = threading.Event()
-        self.gap_s, self.frames, self.lost = 0.0, 0, False
+        self._server = server
+        self.gap_s, self.gap_cpu_s, self.frames, self.lost = 0.0, 0.0, 0, False
 
     def run(self) -> None:
         try:
             with drive(self._url, token=self._token) as world:
                 while not self._over.is_set():
-                    begin = time.monotonic()
+                    begin, begin_cpu_s = time.monotonic(), cpu_s(self._server)
                     world.frame()
-                    self.gap_s, self.frames = max(self.gap_s, time.monotonic() - begin), self.frames + 1
+                    self.gap_s = max(self.gap_s, time.monotonic() - begin)
+                    self.gap_cpu_s = max(self.gap_cpu_s, cpu_s(self._server) - begin_cpu_s)
+                    self.frames += 1
                     self._begun.set()
         except Exception as error:
             self.lost = True
@@ -148,6 +161,12 @@ class Driver(threading.Thread):
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self.join()
+
+
+def cpu_s(process: int) -> float:
+    """Seconds of the processor that a process has had, all its threads together (Linux)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def _all(url: str, token: str, count: int, chance: random.Random, told: Counter[str]) -> None:

@@ -242,3 +242,11 @@ def test_the_document_asks_for_a_token_where_one_is_needed():
     with TestClient(app) as client:
         call = client.get("/openapi.json").json()["paths"]["/v1/models"]["get"]
         assert call["security"] == [{"HTTPBearer": []}]
+
+
+def test_a_connection_too_many_is_told_to_come_again():
+    with TestClient(create_app(server(connections=1))) as client, client.websocket_connect("/drive"):
+        with client.websocket_connect("/drive") as ws:
+            with pytest.raises(WebSocketDisconnect) as refused:
+                ws.receive_text()
+            assert refused.value.code == 1013

@@ -54,7 +54,7 @@ def test_calls_are_answered_as_the_document_says(address):
 
 
 def test_messages_of_every_kind_are_answered_or_end_their_connection(address, caplog):
-    told = fuzz_websocket.fuzz_websocket(address, TOKEN, 150, 0)
+    told = fuzz_websocket.fuzz_websocket(address, TOKEN, 150, 0, os.getpid())
     assert told["ws_messages"] >= 150 and told["ws_frames"] > 0 and not told["ws_driver_lost"]
     assert told["ws_hung"] == told["ws_broken"] == told["ws_leaked"] == 0
     assert not [record for record in caplog.records if record.exc_info and "UTF-8" not in record.getMessage()]
