@@ -170,7 +170,7 @@ class Log:
 
 @dataclass(frozen=True)
 class Migrate(Log):
-    """This server is leaving: the log to go on with at another one."""
+    """This server is leaving, or the model's version: the log to go on with at another one."""
 
 
 @dataclass(frozen=True)

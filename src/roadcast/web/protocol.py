@@ -66,7 +66,8 @@ Server to client, text, one JSON object a message:
     {"type": "snapshot", "snapshot": "...", "step": 120}
     {"type": "branched", "session": "...", "step": 120}        open a second connection and resume it
     {"type": "log", "model": "toyroad", "version": "...", "scene": 0, "seed": 0, "clip": "", "log": [[120, 0, 0.5, 0]]}
-    {"type": "migrate", "model": "toyroad", ... as in "log"}   this server is leaving: connect anew and create with it
+    {"type": "migrate", "model": "toyroad", ... as in "log"}   this server, or the version of the model ("mine/3" then
+        names a good one), is out of service: connect anew and create with it
     {"type": "error", "code": "...", "message": "...", "retry_after_s": null}
 
 Commands are rounded to four decimals as they are read, so that half an hour of them fits into one message.
