@@ -9,19 +9,21 @@ import pytest
 
 
 @contextmanager
-def _served(session_factory: Callable, title: str = "roadcast", fps: float | None = None) -> Iterator[str]:
-    """The address of a server that runs in a thread for as long as the context is open."""
+def _served(
+    what: Callable, title: str = "roadcast", fps: float | None = None, seats: int = 0, port: int = 0
+) -> Iterator[str]:
+    """The address of a server that runs in a thread for as long as the context is open: of one session, or of a backend's `seats`."""
     import uvicorn
     from benchmarks.browser import wait_for
 
     from roadcast.web.app import create_app
-    from roadcast.web.server import one_seat
+    from roadcast.web.server import Server, one_seat
 
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(
-            uvicorn.Config(create_app(one_seat(session_factory, title, fps), title), log_level="warning")
-        )
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        worlds = Server({title: lambda: what(seats)}, fps=fps) if seats else one_seat(what, title, fps)
+        server = uvicorn.Server(uvicorn.Config(create_app(worlds, title), log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
@@ -34,7 +36,7 @@ def _served(session_factory: Callable, title: str = "roadcast", fps: float | Non
 
 @pytest.fixture(scope="session")
 def served() -> Callable:
-    """The function that serves a session in a thread: `with served(session_factory) as address`."""
+    """The function that serves in a thread: `with served(session_factory) as address`."""
     return _served
 
 

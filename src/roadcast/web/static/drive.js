@@ -1,6 +1,6 @@
 // The driver's page: joins hands, the trip, and what is shown.
 
-import { info } from "./api.js";
+import { showFigures } from "./figures.js";
 import { Film } from "./film.js";
 import { Hands } from "./hands.js";
 import { listenToKeys } from "./keys.js";
@@ -9,7 +9,7 @@ import { Pad } from "./pad.js";
 import { showHands, showNumbers } from "./readings.js";
 import { notice, tell } from "./says.js";
 import { settings } from "./settings.js";
-import { atOnce, fromLink, toLink } from "./share.js";
+import { toLink } from "./share.js";
 import { bindSettings, bindShare, show } from "./sheets.js";
 import { Start } from "./start.js";
 import { showState } from "./states.js";
@@ -17,6 +17,7 @@ import { Stats } from "./stats.js";
 import { Timeline } from "./timeline.js";
 import { pedal, steerBy } from "./touch.js";
 import { Trip } from "./trip.js";
+import { welcome } from "./welcome.js";
 
 const $ = (id) => document.getElementById(id);
 const BACK_S = 2;
@@ -25,10 +26,10 @@ const stats = new Stats();
 Object.defineProperty(window, "roadcast", { get: () => stats.report() });
 
 const glow = $("ambient").getContext("2d");
-const trip = new Trip($("panes"), $("pane"), { state: onState, received: () => stats.received++, drawn: onDrawn, panes: showPanes, told: tell });
+const trip = new Trip($("panes"), $("pane"), { state: onState, received: () => stats.received++, drawn: onDrawn, panes: showPanes, taken: () => trip.driven.act(hands), told: tell });
 const hands = new Hands(onInput);
 const timeline = new Timeline({ slider: $("timeline"), ago: $("ago"), clock: $("clock") }, trip);
-const start = new Start(drive, (image) => glow.drawImage(image, 0, 0, 16, 8));
+const start = new Start(drive, (image) => glow.drawImage(image, 0, 0, 32, 16));
 const film = new Film($("record"), $("recording"));
 
 // ---- the driver's side
@@ -134,19 +135,9 @@ function showFacts() {
 }
 
 function showPanes() {
-  const two = trip.panes.length > 1;
   stats.forget();
-  document.body.dataset.panes = trip.panes.length;
-  $("branch").setAttribute("aria-pressed", two);
-  trip.panes.forEach((pane) => {
-    const driven = pane === trip.driven, { canvas, figure } = pane;
-    canvas.id = driven ? "view" : "other";
-    canvas.setAttribute("aria-label", driven ? "The view through the windscreen, live" : "What if: the other future, live");
-    figure.classList.toggle("driven", driven);
-    figure.querySelector("strong").textContent = driven ? "You drive" : pane.mirrored ? "Steers the other way" : "Goes on as it was";
-    figure.querySelector(".mirror").setAttribute("aria-pressed", Boolean(pane.mirrored));
-    figure.querySelector(".shut").setAttribute("aria-label", driven ? "Close the future that you drive" : "Close the other future");
-  });
+  showFigures(trip);
+  $("branch").setAttribute("aria-pressed", trip.panes.length > 1);
 }
 
 // ---- all of it together
@@ -179,7 +170,7 @@ const look = () => document.body.classList.toggle("crisp", settings.crisp);
 look();
 setInterval(() => {
   showNumbers(stats, trip.driven?.header);
-  if (trip.driven?.header) glow.drawImage(trip.driven.canvas, 0, 0, 16, 8);
+  if (trip.driven?.header) glow.drawImage(trip.driven.canvas, 0, 0, 32, 16);
 }, 200);
 
 let last = performance.now();
@@ -193,31 +184,10 @@ function tick(now) {
 }
 requestAnimationFrame(tick);
 
-async function welcome() {
-  notice();
-  try {
-    const { codecs = ["jpeg"] } = await info();
-    bindSettings(codecs, pad, (name) => {
-      look();
-      if (name === "unlimited") trip.pace();
-      if (name === "codec") for (const { session } of trip.panes) session.renew();
-    });
-    if (!(await start.load())) return;
-  } catch {
-    notice("The server does not answer", "It may be starting, or you may be offline.", ["Try again", welcome]);
-    return;
-  }
-  const { hash } = location, shared = await fromLink(hash), now = atOnce(hash);
-  if (now) return drive({ ...now, model: start.model(now.model).name });
-  if (!shared) {
-    if (hash.includes("replay=")) tell("This link is damaged: no drive could be read from it.");
-    return fresh();
-  }
-  const seconds = shared.log.reduce((sum, [times]) => sum + times, 0) / start.model(shared.model).fps;
-  const { version, ...ask } = shared;
-  if (version !== start.model(shared.model).version) tell("The model has changed since: the drive may look different now.");
-  const what = `${start.label(shared.model, shared.scene)}, seed ${shared.seed}, ${duration(seconds)}.`;
-  notice("A drive for you", `${what} Watch it, and take the wheel whenever you like.`, ["Watch", () => drive({ ...ask, show: true })], ["My own drive", fresh]);
+function onSetting(name) {
+  look();
+  if (name === "unlimited") trip.pace();
+  if (name === "codec") for (const { session } of trip.panes) session.renew();
 }
 
-welcome();
+welcome({ start, drive, fresh, settled: (codecs) => bindSettings(codecs, pad, onSetting) });

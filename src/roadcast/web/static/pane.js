@@ -26,10 +26,10 @@ export class Pane {
     );
   }
 
-  // Open a world; ask as in "create".
-  begin(ask) {
-    this.past = new Past({ model: ask.model, scene: ask.scene, seed: ask.seed, clip: ask.clip ?? "" }, ask.log, ask.show);
-    this.session.create(ask);
+  // Open a world, as "create" does.
+  begin({ model, scene, seed, clip = "", log = [], show = false }) {
+    this.past = new Past({ model, scene, seed, clip }, log, show);
+    this.session.create({ model, scene, seed, clip, log, show });
   }
 
   // Take up the session that was branched off another pane's at this step.
@@ -50,6 +50,7 @@ export class Pane {
 
   receive(header, bytes) {
     this.on.received(this);
+    if (!this.past.saw(header)) this.session.send({ type: "log" });
     header.receivedAt = performance.now();
     this.picture.push(bytes, header);
   }
@@ -59,7 +60,6 @@ export class Pane {
     if (drawable && (this.header === null || header.id > this.header.id)) {
       if (canvas.width !== header.width || canvas.height !== header.height) [canvas.width, canvas.height] = [header.width, header.height];
       pen.drawImage(drawable, 0, 0, header.width, header.height);
-      if (!this.past.saw(header)) this.session.send({ type: "log" });
       this.header = header;
       this.on.drawn(this, header, performance.now());
     }

@@ -36,7 +36,7 @@ export class Past {
   }
 
   // The server's own account fills what is missing.
-  learn({ log, ...start }) {
+  learn({ type, log, ...start }) {
     this.start = { ...this.start, ...start };
     Object.assign(this.commands, unrolled(log));
   }

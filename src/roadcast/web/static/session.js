@@ -128,6 +128,11 @@ export class Session {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 
+  // Whether what is sent now reaches the world.
+  get open() {
+    return this.first === null && this.socket?.readyState === WebSocket.OPEN;
+  }
+
   // Sends a command and returns [the id that the frames which have seen it will carry, the command as it was sent].
   act({ steer, throttle, brake }) {
     const [s, t, b] = [steer, throttle, brake].map((value) => Math.round(value * DIGITS) / DIGITS);

@@ -1,7 +1,7 @@
 // What the driver has chosen for this browser.
 
 const KEY = "roadcast.settings";
-const DEFAULTS = { codec: "jpeg", crisp: false, letters: true, unlimited: false, mirrored: false, pads: {} };
+const DEFAULTS = { codec: "jpeg", crisp: false, letters: true, unlimited: false, pads: {} };
 
 function read() {
   try {

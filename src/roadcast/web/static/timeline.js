@@ -12,6 +12,7 @@ export class Timeline {
     Object.assign(this, { slider, ago, clock, trip, strip: new Strip(), fps: 20, shownAt: 0 });
     slider.addEventListener("input", () => this.look());
     slider.addEventListener("change", () => this.go());
+    slider.addEventListener("pointerup", () => setTimeout(() => slider.blur())); // the arrows are the driver's again
   }
 
   // The driven world stands at this step.
@@ -55,7 +56,7 @@ export class Timeline {
       this.ago.textContent = text;
       slider.setAttribute("aria-valuetext", text);
     }
-    const done = slider.max === slider.min ? 100 : (100 * (step - slider.min)) / (slider.max - slider.min);
+    const done = slider.max === slider.min ? 0 : (100 * (step - slider.min)) / (slider.max - slider.min);
     slider.style.setProperty("--done", `${done}%`);
   }
 }

@@ -1,12 +1,13 @@
 // The drive that is going on: one future or two, which of them is driven, whether time runs, and whether a log drives it.
 
+import { figureOf } from "./figures.js";
 import { Pane } from "./pane.js";
 import { settings } from "./settings.js";
 
 const mirrored = ([steer, throttle, brake]) => [-steer, throttle, brake];
 
 export class Trip {
-  // on: {state(name, detail), received(), drawn(pane, header, now), panes(), told(text)}; states: connecting, queued, driving, paused, replay,
+  // on: {state(name, detail), received(), drawn(pane, header, now), panes(), taken(), told(text)}; states: connecting, queued, driving, paused, replay,
   // replayed, lost, ended.
   constructor(root, template, on) {
     this.root = root;
@@ -38,6 +39,7 @@ export class Trip {
 
   end() {
     this.panes.forEach((pane) => this.remove(pane));
+    this.driven = null;
     this.paused = this.scrubbing = this.joining = false;
   }
 
@@ -50,7 +52,7 @@ export class Trip {
   }
 
   add() {
-    const figure = this.template.content.firstElementChild.cloneNode(true), [canvas] = figure.getElementsByTagName("canvas");
+    const { figure, canvas } = figureOf(this.template, this);
     const pane = new Pane(canvas, {
       opened: (one) => this.opened(one),
       received: (one) => one === this.driven && this.on.received(),
@@ -61,10 +63,6 @@ export class Trip {
       said: (one, message) => this.said(one, message),
     });
     pane.figure = figure;
-    figure.querySelector(".take").addEventListener("click", () => this.swap());
-    figure.querySelector(".shut").addEventListener("click", () => this.keep(this.panes.find((one) => one !== pane)));
-    figure.querySelector(".mirror").addEventListener("click", () => this.mirror(pane, !pane.mirrored));
-    canvas.addEventListener("click", () => pane !== this.driven && this.swap());
     this.root.append(figure);
     this.panes.push(pane);
     return pane;
@@ -89,7 +87,7 @@ export class Trip {
     this.on.drawn(pane, header, now);
     if (this.joining && pane !== this.driven) {
       this.joining = false;
-      this.mirror(pane, settings.mirrored);
+      this.mirror(pane, false);
       this.hold();
     }
     if (pane !== this.driven) return;
@@ -142,7 +140,7 @@ export class Trip {
   // Everybody learns whether time runs, and the driver what state it is in.
   hold() {
     for (const { session } of this.panes) session.send({ type: "pause", paused: this.waiting });
-    if (this.driven?.header) this.tell();
+    if (this.driven?.header && this.driven.session.open) this.tell();
   }
 
   tell() {
@@ -200,8 +198,9 @@ export class Trip {
     const left = this.driven, taken = this.other;
     if (!taken) return;
     this.driven = taken;
+    taken.mirrored = false;
     this.mirror(left, false);
-    this.on.panes();
+    this.on.taken();
   }
 
   // How the future that is not driven goes on: as it was left, or steering the other way.
