@@ -63,7 +63,7 @@ def page_of(host: Host) -> Iterator[Page]:
     with chromium() as open_page:
         page = open_page(host.url + "#drive")
         page.size(1280, 800)
-        wait_for(lambda: page.script("(window.roadcast?.frames.length ?? 0) > 10"), 60)
+        wait_for(lambda: page.script("(window.roadcast?.frames.length ?? 0) > 10"), 120)
         yield page
 
 
