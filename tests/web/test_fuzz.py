@@ -92,3 +92,10 @@ def test_a_coding_that_nobody_knows_is_refused(tmp_path):
     path.write_bytes(fuzz_clips.small_clips(tmp_path)[".mov"].replace(b"avc1", b"zzzz"))
     with pytest.raises(UserError, match="cannot be opened as a video"):
         media.last_frames(path, 16, 32, 10.0)
+
+
+def test_frames_that_lie_years_apart_are_not_filled_in(tmp_path):
+    path, clip = tmp_path / "clip.avi", fuzz_clips.small_clips(tmp_path)[".avi"]
+    scale = clip.find(b"strh") + 8 + 20
+    path.write_bytes(clip[:scale] + b"\xff\xff\xff\x7f" + clip[scale + 4 :])
+    assert len(media.last_frames(path, 16, 32, 10.0)) == 1

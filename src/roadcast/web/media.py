@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 from collections import Counter, deque
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,12 @@ MEMORY_BYTES = 2**31
 PIXELS = 4096 * 2304
 LONGEST = 18_000
 """Frames, before they are brought to the world's rate: ten minutes at 30 a second."""
+GAP_S = 1.0
+"""Between two frames that belong together."""
 
 
 async def decode(path: Path, height: int, width: int, fps: float, seconds: float = SECONDS) -> np.ndarray:
-    """The last frames [F, height, width, 3], RGB uint8, of a video at `fps`, F at most FRAMES.
+    """The last frames [F, height, width, 3], RGB uint8, of a video at `fps`, F at most FRAMES, none of them before a gap.
 
     Raises `UserError` for a file that is no whole video, is too long or large, or cannot be decoded in `seconds` and MEMORY_BYTES.
     """
@@ -86,33 +89,28 @@ def main() -> None:
 
 
 def last_frames(path: Path, height: int, width: int, fps: float) -> list[np.ndarray]:
-    """The last FRAMES pictures of a video, brought to a rate and cropped to a size."""
+    """The last FRAMES pictures of a video after its last gap, brought to a rate and cropped to a size."""
     import cv2
 
     from roadcast.data.intake.decode import read_video
     from roadcast.data.intake.fit import fit
     from roadcast.data.intake.guard import faults_told
     from roadcast.data.intake.limits import Limits, limited
-    from roadcast.data.intake.resample import at_rate
+    from roadcast.data.intake.resample import resample
 
     cv2.setNumThreads(1)
 
-    def whole():
+    def fitted():
         for number, (t_ns, image_HWC) in enumerate(read_video(path)):
             if number >= LONGEST:
                 raise UserError(f"{path}: has more than {LONGEST} frames; cut it")
-            if image_HWC is not None:
-                yield t_ns, fit(image_HWC, height, width, "center")
+            yield t_ns, None if image_HWC is None else fit(image_HWC, height, width, "center")
 
-    def rising():
-        last = None
-        for t_ns, image_HWC in whole():
-            if last is None or t_ns > last:
-                last = t_ns
-                yield t_ns, image_HWC
-
+    frames: deque[np.ndarray] = deque(maxlen=FRAMES)
     with limited(Limits(pixels=PIXELS, frames=LONGEST)), faults_told(path):
-        frames = deque((np.asarray(image_HWC) for _, image_HWC, _ in at_rate(rising(), fps, Counter())), maxlen=FRAMES)
+        for _, together in groupby(resample(fitted(), fps, GAP_S, Counter()), key=lambda moment: moment[0]):
+            frames.clear()  # what came before a gap has not led to what comes after it
+            frames.extend(np.asarray(image_HWC) for _, _, image_HWC, _ in together)
     if not frames:
         raise UserError(f"{path}: has no picture that can be read; repair it")
     return list(frames)
