@@ -68,7 +68,7 @@ def hosted(command: Sequence[str]) -> Iterator[Host]:
             assert process.stdout is not None
             line = process.stdout.readline()
             if "http" not in line:
-                sys.exit(f"the server did not start: {' '.join(command)}")
+                raise RuntimeError(f"the server did not start: {' '.join(command)}")
             url = line.split()[-1]
             answers(f"{url}startupz")
             yield Host(url, process)
