@@ -97,6 +97,11 @@ def test_a_world_that_fails_is_logged_under_its_session_and_no_secret_is(address
         assert not [line for line in lines if secret in line]
 
 
+def test_jobs_are_logged_by_their_beginning(lines):
+    logging.getLogger("uvicorn.access").info('%s - "GET %s"', "::1", "/v1/jobs/0123456789abc-_def/result")
+    assert json.loads(lines[0])["message"] == '::1 - "GET /v1/jobs/01234567/result"'
+
+
 def test_a_line_is_one_line_whatever_is_in_it(lines):
     with about("0123456789abcdef"):
         logging.getLogger("roadcast").warning("a\nb\u2028\x1b[31m\ud800 %s", {"level": "error"})

@@ -2,10 +2,14 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+
+JOB = re.compile(r"(?<=/v1/jobs/)([\w-]{8})[\w-]+")
+"""A job's id in an address; like a session's it is told by its beginning alone."""
 
 _session: ContextVar[str] = ContextVar("session", default="")
 
@@ -28,7 +32,7 @@ class JsonLines(logging.Formatter):
             "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{record.msecs:03.0f}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": JOB.sub(r"\1", record.getMessage()),
         }
         if session := _session.get():
             line["session"] = session
