@@ -5,19 +5,29 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.security import HTTPBearer
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, WithJsonSchema, field_validator
 
 from roadcast.serving.seat import Full
 from roadcast.web.auth import bearer
 from roadcast.web.clips import SUFFIXES
 from roadcast.web.jobs import Form, Job, Status
 from roadcast.web.looks import Looks
-from roadcast.web.messages import Create, Row, checked_log
+from roadcast.web.messages import ROW_LIMITS, Create, Row, checked_log
 from roadcast.web.protocol import MAX_ID, MAX_LOG_STEPS
 from roadcast.web.server import Server
 from roadcast.web.versions import Role, Versions
 
-ROW = "[times, steer, throttle, brake]: so many steps under one command; steer in [-1, 1], positive left"
+LOG = {
+    "description": "rows of [times, steer, throttle, brake]: so many steps under one command; steer is positive left",
+    "type": "array", "minItems": 1, "maxItems": MAX_LOG_STEPS,
+    "items": {
+        "type": "array", "minItems": len(ROW_LIMITS), "maxItems": len(ROW_LIMITS),
+        "prefixItems": [
+            {"type": "number" if column else "integer", "minimum": low, "maximum": high}
+            for column, (low, high) in enumerate(ROW_LIMITS)
+        ],
+    },
+}  # fmt: skip
 CLIPS = "/v1/clips"
 MEDIA = {"mp4": "video/mp4", "frames": "application/zip"}
 
@@ -78,7 +88,7 @@ class Rollout(BaseModel):
     scene: int = Field(0, ge=0, le=2**16 - 1)
     seed: int = Field(0, ge=0, le=MAX_ID)
     clip: str = Field("", max_length=64)
-    log: list[list[float]] = Field(description=ROW, min_length=1, max_length=MAX_LOG_STEPS)
+    log: Annotated[list[list[float]], WithJsonSchema(LOG)] = Field(min_length=1, max_length=MAX_LOG_STEPS)
     format: Form = "mp4"
 
     @field_validator("log", mode="before")
