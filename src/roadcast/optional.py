@@ -10,6 +10,8 @@ EXTRAS = {
     "video_writer": ("av", "video"),
     "h264": ("av", "video"),
     "torchcodec": ("torchcodec", "torchcodec"),
+    "webrtc": ("aiortc", "rtc"),
+    "grpc_server": ("grpc", "rpc"),
     "turbojpeg": ("simplejpeg", "fast"),
     "parquet": ("pyarrow", "tables"),
     "remote": ("fsspec", "stream"),

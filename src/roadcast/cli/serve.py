@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from roadcast.cli.device import checked, leave_a_core
 from roadcast.cli.folders import IN_THE_BOX, run_of, world_folder
 from roadcast.errors import UserError
+from roadcast.optional import load_extra
 
 if TYPE_CHECKING:
     from roadcast.serving.backend import Backend
@@ -38,6 +39,8 @@ def serve(
     canary: str = "",
     share: float = 0.05,
     slow_ms: float | None = None,
+    webrtc: bool = False,
+    grpc_port: int | None = None,
 ) -> None:
     """Serve a world to many drivers at once: the page, the WebSocket, rollouts over HTTP, health and metrics.
 
@@ -75,6 +78,8 @@ def serve(
         share: Part of the new sessions that the canary gets, from 0 to 1.
         slow_ms: Time that the 99th percentile of a step may take; a version that is slower for a minute is taken out. Two frames' time
             when not given.
+        webrtc: Answer WebRTC offers at /v1/webrtc too; they let a client choose where the server sends packets.
+        grpc_port: Port to take gRPC calls on too, without TLS; 0 takes a free one.
     """
     if registry is None and canary:
         raise UserError(f"--canary {canary}: a canary is a version in a registry; give --registry too")
@@ -102,7 +107,7 @@ def serve(
 
     known = None if tokens is None else Tokens.load(tokens)
     log_as_json()
-    settings = replace(Settings(), queue=queue, origins=origins, slow_s=slow_ms and slow_ms / 1e3)
+    settings = replace(Settings(), queue=queue, origins=origins, slow_s=slow_ms and slow_ms / 1e3, webrtc=webrtc)
     device = checked(device)
     leave_a_core()
     if registry is not None:
@@ -111,7 +116,9 @@ def serve(
     else:
         name = "mock" if folder is None else (run_of(folder) or folder).resolve().name
         given = partial(open_backend, folder, seats, steps, device, precision, weights, compiled=compiled)
-    listen(create_app(Server({name: given}, settings, known, fps), name), host, port)
+    server = Server({name: given}, settings, known, fps)
+    beside = [] if grpc_port is None else [load_extra("grpc_server", "--grpc-port").door(server, host, grpc_port)]
+    listen(create_app(server, name, beside), host, port)
 
 
 def open_releases(

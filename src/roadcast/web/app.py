@@ -1,7 +1,7 @@
 """The web application: the page, the WebSocket at /drive, and over HTTP rollouts, models, health and metrics."""
 
-from collections.abc import Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,14 +43,17 @@ TOLD = 4
 """Faults of one request that are named."""
 
 
-def create_app(server: Server, title: str = "roadcast") -> FastAPI:
-    """The application over a server's models; `title` names it on the page."""
+def create_app(server: Server, title: str = "roadcast", beside: Sequence[AbstractAsyncContextManager] = ()) -> FastAPI:
+    """The application over a server's models; `title` names it on the page. What is `beside` it is open as long as it is served."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI):
         server.start()
-        yield
-        await server.stop()
+        async with AsyncExitStack() as others:
+            for other in beside:
+                await others.enter_async_context(other)
+            yield
+            await server.stop()
 
     app = FastAPI(
         title=title, version=roadcast.__version__, lifespan=lifespan, docs_url=None, redoc_url=None,

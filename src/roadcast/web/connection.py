@@ -4,15 +4,14 @@ import contextlib
 
 from fastapi import WebSocket, WebSocketDisconnect
 
-from roadcast.web.line import Left
-from roadcast.web.video import Encode, encoder
+from roadcast.web.line import Left, Line
 
 CLEAN = (1000, 1001, 1005)
 """Codes with which a client closes that means to. With any other the connection is lost."""
 NO_CODE = 1005
 
 
-class Connection:
+class Connection(Line):
     """A `Line` over a WebSocket that has been accepted."""
 
     def __init__(self, client: WebSocket):
@@ -30,10 +29,6 @@ class Connection:
         """A text message."""
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             await self._client.send_text(message)
-
-    def encoder(self, codec: str, fps: float, height: int, width: int) -> Encode:
-        """JPEG or H.264, as the client likes."""
-        return encoder(codec, fps, height, width)
 
     async def show(self, frame: bytes) -> None:
         """A binary message."""

@@ -7,6 +7,7 @@ from fastapi.responses import FileResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field, WithJsonSchema, field_validator
 
+from roadcast.optional import load_extra
 from roadcast.serving.seat import Full
 from roadcast.web.auth import bearer
 from roadcast.web.clips import SUFFIXES
@@ -97,6 +98,13 @@ class Rollout(BaseModel):
         return checked_log("rollout", rows)
 
 
+class Sdp(BaseModel):
+    """One side's description of a WebRTC connection."""
+
+    type: Literal["offer", "answer"]
+    sdp: str = Field(max_length=2**16)
+
+
 class JobSeen(BaseModel):
     """How far a rollout is: `made` of its `frames`; `result` is where to fetch it once it is done."""
 
@@ -141,6 +149,14 @@ def rest(server: Server) -> APIRouter:
     async def models(_: str = calls) -> list[Model]:
         """The models, the first of which is driven where none is named."""
         return [Model.of(versions) for versions in server.models.values()]
+
+    if server.settings.webrtc:
+        peers = load_extra("webrtc", "WebRTC").Peers(server)
+
+        @router.post("/webrtc", responses=refusals(429))
+        async def answer_peer(offer: Sdp, holder: str = posts) -> Sdp:
+            """Drive over WebRTC: offer one data channel, for the messages of the WebSocket, and one video track to receive."""
+            return Sdp(type="answer", sdp=await peers.answer(offer.sdp, holder))
 
     looks, seen = Looks(), {200: {"content": {"image/jpeg": {}}}} | refusals(404, 429)
 

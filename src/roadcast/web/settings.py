@@ -22,6 +22,7 @@ class Settings:
     job_bytes          of one caller's results on the disk, together; a job that would make more fails
     slow_s             that the 99th percentile of a step may take, for a minute, before its version is taken out; None: 2 / fps
     origins            pages of other sites that may drive, besides the server's own
+    webrtc             whether POST /v1/webrtc is there: who may call it lets the server send packets to addresses of its choice
     """
 
     limits: Limits = field(default_factory=lambda: Limits(age_s=3600.0, idle_s=300.0))
@@ -40,3 +41,4 @@ class Settings:
     job_bytes: int = 2**28
     slow_s: float | None = None
     origins: tuple[str, ...] = ()
+    webrtc: bool = False
