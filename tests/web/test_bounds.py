@@ -250,3 +250,15 @@ def test_a_connection_too_many_is_told_to_come_again():
             with pytest.raises(WebSocketDisconnect) as refused:
                 ws.receive_text()
             assert refused.value.code == 1013
+
+
+def test_the_document_tells_what_a_row_of_a_log_may_hold(client):
+    log = client.get("/openapi.json").json()["components"]["schemas"]["Rollout"]["properties"]["log"]
+    row = log["items"]
+    assert (log["minItems"], row["minItems"], row["maxItems"]) == (1, 4, 4) and "steer is positive left" in log[
+        "description"
+    ]
+    assert row["prefixItems"][:2] == [
+        {"type": "integer", "minimum": 1, "maximum": 36_000},
+        {"type": "number", "minimum": -1, "maximum": 1},
+    ]
