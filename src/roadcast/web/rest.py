@@ -153,7 +153,7 @@ def rest(server: Server) -> APIRouter:
     if server.settings.webrtc:
         peers = load_extra("webrtc", "WebRTC").Peers(server)
 
-        @router.post("/webrtc", responses=refusals(429))
+        @router.post("/webrtc", responses=refusals(400, 408, 413, 429))
         async def answer_peer(offer: Sdp, holder: str = posts) -> Sdp:
             """Drive over WebRTC: offer one data channel, for the messages of the WebSocket, and one video track to receive."""
             return Sdp(type="answer", sdp=await peers.answer(offer.sdp, holder))
