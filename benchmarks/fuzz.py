@@ -81,6 +81,7 @@ def served() -> Iterator[Served]:
 
 def serve() -> None:
     """The inside of that process: caps that fuzzing would only run into are lifted, those that bound its cost are tight."""
+    from roadcast.optional import has_extra
     from roadcast.serving.mock import MockBackend
     from roadcast.web.app import create_app
     from roadcast.web.auth import Tokens
@@ -90,7 +91,9 @@ def serve() -> None:
     from roadcast.web.settings import Settings
 
     log_as_json()
-    settings = Settings(posts_per_minute=10**9, sessions=10**9, jobs=2, job_bytes=2**16, linger_s=0.5)
+    settings = Settings(
+        posts_per_minute=10**9, sessions=10**9, jobs=2, job_bytes=2**16, linger_s=0.5, webrtc=has_extra("webrtc")
+    )
     backend = {"toyroad": lambda: MockBackend(8, 32, 64, fps=20.0)}
     listen(create_app(Server(backend, settings, Tokens({"fuzz": TOKEN})), "fuzz"), "127.0.0.1", 0)
 

@@ -217,7 +217,8 @@ def fuzz_clips(url: str, token: str, count: int, number: int) -> dict[str, float
             if outcome.kind in ("slow", "crashed") or unclear:
                 told["unclear"] += unclear
                 print(
-                    f"clips: {outcome.kind} in {outcome.wall_s:.1f} s: {suffix} {zlib.crc32(data):08x} {outcome.said[:200]!r}"
+                    f"clips: {outcome.kind} in {outcome.wall_s:.1f} s, {outcome.cpu_s:.2f} s of the processor: "
+                    f"{suffix} {zlib.crc32(data):08x} {outcome.said[:200]!r}"
                 )
             if told["mutants"] % SENT_EVERY == 0:
                 told["host"] += not _sent(url, token, suffix, data)
