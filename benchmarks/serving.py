@@ -112,7 +112,7 @@ def crowd(seconds: float, others: int = 7) -> Figures:
 
 
 def world(seconds: float) -> Figures:
-    with hosted(box("--seats", "1")) as host, page_of(host) as page:
+    with hosted(box("--seats", "2")) as host, page_of(host) as page:
         paced = watch(page, seconds)
         page.key("KeyU", down=True)
         page.key("KeyU", down=False)
@@ -190,7 +190,7 @@ def percent(values: list[float], which: int) -> float:
 
 def phases(quick: bool) -> dict[str, Callable[[], Figures]]:
     """Every phase in its size."""
-    seconds = 5.0 if quick else 60.0
+    seconds = 4.0 if quick else 60.0
     return {
         "page": lambda: page(seconds),
         "crowd": lambda: crowd(seconds),

@@ -18,7 +18,7 @@ class Resumed:
 
     seconds   from the kill to the first frame of the other server
     steps     that the other server had to replay
-    compared  frames seen on either server that were held against those of a third one, which drove the whole log in one go
+    compared  frames seen on either server that were held against those of a session that drove the whole log in one go
     equal     how many of them were the same, byte for byte
     """
 
@@ -43,8 +43,7 @@ def resume(command: Sequence[str], steps: int, after: int) -> Resumed:
             keep(seen, first)
             look(drive, seen, first.step + after)
             told = drive.log()
-    with hosted(command) as third:
-        reference = replayed(third.url, Create(scene=told.scene, seed=told.seed, log=told.log, show=True))
+        reference = replayed(other.url, Create(scene=told.scene, seed=told.seed, log=told.log, show=True))
     both = [step for step in seen if step in reference]
     return Resumed(seconds, first.step, len(both), sum(seen[step] == reference[step] for step in both))
 
@@ -68,7 +67,7 @@ def lost(drive: Drive, seen: dict[int, str]) -> Create:
 
 
 def replayed(url: str, create: Create) -> dict[int, str]:
-    """Every frame of a log, driven by a server that nothing befalls."""
+    """Every frame of a log, driven in a session that nothing befalls."""
     frames: dict[int, str] = {}
     total = sum(int(times) for times, *_ in create.log)
     with connect(url, create) as drive:
