@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -63,12 +64,17 @@ class Host:
 @contextmanager
 def hosted(command: Sequence[str]) -> Iterator[Host]:
     """A server for as long as the context is open; `command` prints its address first, as `roadcast serve` does."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as process,
+    ):
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
             if "http" not in line:
-                raise RuntimeError(f"the server did not start: {' '.join(command)}")
+                process.wait(15)
+                said.seek(0)
+                raise RuntimeError(f"the server did not start: {' '.join(command)}\n{said.read()[-4000:]}")
             url = line.split()[-1]
             answers(f"{url}startupz")
             yield Host(url, process)
