@@ -7,6 +7,7 @@ import { settings } from "./settings.js";
 const CREDIT = 2;
 const LOST_MS = [300, 1000, 2000, 4000, 8000];
 const REFUSED = 1008, TOO_LARGE = 1009, BROKEN = 1011, LEAVING = 1012, FULL = 1013, EXPIRED = 4408;
+const LAST_WORDS = new Set(["expired", "broken"]);
 const RENEWED = 3000; // any code that does not end the session
 const ENDS = new Set([REFUSED, TOO_LARGE, BROKEN, EXPIRED]);
 const DIGITS = 1e4; // the server rounds commands so, and so are those that are remembered here
@@ -88,6 +89,8 @@ export class Session {
       if (message.code === "unknown" && this.first?.type === "resume" && this.again()) {
         this.first = { type: "create", ...this.again() };
         this.ask();
+      } else if (LAST_WORDS.has(message.code)) {
+        return; // the close that follows is what is told
       } else if (message.code !== "full" || !this.first) {
         this.on.said(message);
         if (this.first) this.end(message); // there is nothing that could be waited for
