@@ -143,6 +143,38 @@ def test_a_width_of_other_bits_is_not_used_and_a_machine_where_the_place_counts_
         backend._keep_equal()
 
 
+def test_every_width_gets_a_fast_step_of_its_own_and_the_worlds_go_on_from_where_they_are():
+    backend = ModelBackend(random_world(), scenes(), slots=4, steps=2, look_every=0, widths=[1, 4])
+    backend.begin(2, 0, seed=1)
+    drive(backend, 2, STEERS[:1])
+    here, right, made = backend.snapshot(2), drive(backend, 2, STEERS[1:]), []
+    backend.restore(2, here)
+
+    def make(step, state, draft):
+        made.append(len(draft.noise_BTHWC))
+        step(state, draft)
+        return lambda drive, draft: step(drive, draft)
+
+    backend.compile(make)
+    assert made == backend.widths == [1, 4]
+    assert np.array_equal(drive(backend, 2, STEERS[1:]), right)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_compiled_worlds_make_the_frames_of_others_and_do_not_depend_on_their_company():
+    backend = ModelBackend(random_world(), scenes(), slots=2, steps=1, look_every=2)
+    backend.begin(0, 1, seed=3)
+    eager = drive(backend, 0, STEERS)
+    backend.compile()
+    backend.begin(0, 1, seed=3)
+    alone = drive(backend, 0, STEERS)
+    assert np.abs(alone.astype(int) - eager).max() <= 1
+    backend.begin(0, 0, seed=9)
+    backend.begin(1, 1, seed=3)
+    assert np.array_equal(drive(backend, 1, STEERS, others=[0]), alone)
+
+
 def test_a_world_that_cannot_be_driven_frame_by_frame_is_refused():
     with pytest.raises(UserError, match="time_stride"):
         ModelBackend(random_world(micro_config(tokenizer__time_stride=2)), scenes())

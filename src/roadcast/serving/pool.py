@@ -86,6 +86,7 @@ class ModelBackend:
         """How many rows a step may run with."""
         return [bench.width for bench in self._benches]
 
+    @torch.no_grad()
     def compile(self, make: Callable[[DrivingStep, Drive, Draft], Step] = compiled) -> None:
         """Let torch.compile write code for each width, a minute or more each; the worlds go on from where they are.
 
