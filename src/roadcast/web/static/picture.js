@@ -3,6 +3,10 @@
 const H264 = 4, KEY = 8; // flags in protocol.py
 const PARAMETERS = 7; // H.264's kind of unit that says what decoder is needed
 const TICK = 1000;
+const PLAIN = "avc1.42c01e"; // constrained baseline, as large as a world may well be
+
+// Whether this browser can; one may have WebCodecs and not this codec.
+export const decodesH264 = "VideoDecoder" in window && (await VideoDecoder.isConfigSupported({ codec: PLAIN }).catch(() => ({}))).supported === true;
 
 export class Picture {
   // onDrawable(drawable, header): draw it, then close() it; null where the bytes are no picture.

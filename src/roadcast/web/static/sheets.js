@@ -1,5 +1,6 @@
 // The dialogs: the world waits while one is open.
 
+import { decodesH264 } from "./picture.js";
 import { choose, settings } from "./settings.js";
 import { tell } from "./says.js";
 
@@ -17,7 +18,7 @@ export function show(id, trip) {
 // The settings' form shows and writes what is kept in settings.js; onChange(name) after each.
 export function bindSettings(codecs, pad, onChange) {
   const form = $("settings-sheet").querySelector("form"), light = form.querySelector("[value=h264]");
-  light.disabled = !(codecs.includes("h264") && "VideoDecoder" in window);
+  light.disabled = !(codecs.includes("h264") && decodesH264);
   if (light.disabled) settings.codec = "jpeg";
   if (light.disabled) $("light-why").textContent = codecs.includes("h264") ? "This browser cannot decode it" : "This server does not offer it";
   for (const name of ["codec", "crisp", "letters", "unlimited"]) {
