@@ -23,6 +23,7 @@ from roadcast.web.messages import (
     Kept,
     Migrate,
     Opened,
+    Pace,
     Resume,
     dump,
     parse_reply,
@@ -103,12 +104,14 @@ def test_a_call_that_breaks_leaves_its_session_to_be_resumed_and_a_stream_that_e
     asyncio.run(drive())
 
 
-def test_a_server_that_leaves_gives_the_log():
+def test_a_server_that_leaves_gives_the_log_even_among_frames():
     async def drive() -> None:
         async with serving() as (server, begin):
             call = begin()
-            await tell(call, Create(seed=8), Credit(1))
-            await following(call, Frame)
+            await tell(call, Create(seed=8), Pace(True), Credit(2))
+            for _ in range(20):
+                await following(call, Frame)
+                await tell(call, Credit(2), Keep())
             await server.drain()
             assert (await following(call, Migrate)).seed == 8
             assert await call.code() == StatusCode.UNAVAILABLE

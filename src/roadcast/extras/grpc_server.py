@@ -7,7 +7,8 @@ with "RC". A token goes into the metadata as `authorization: Bearer TOKEN`. A cl
 whose call is cancelled or broken leaves it waiting, to be resumed. The call ends with the status in STATUS for how the session did.
 """
 
-import logging
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -34,14 +35,12 @@ OPTIONS = [
 CALLS = 256
 GRACE_S = 1.0
 
-log = logging.getLogger(__name__)
-
 
 class Call(Line):
-    """A `Line` over one call."""
+    """A `Line` over one call, which takes one message at a time."""
 
     def __init__(self, context: aio.ServicerContext):
-        self._context = context
+        self._context, self._turn = context, asyncio.Lock()
 
     async def hear(self) -> str | bytes:
         """The next message; bytes where it is no text."""
@@ -55,18 +54,17 @@ class Call(Line):
             return message
 
     async def say(self, message: str) -> None:
-        """The text's UTF-8; one that finds the call at its end is dropped."""
-        try:
-            await self._context.write(message.encode())
-        except (aio.UsageError, aio.BaseError):
-            log.debug("a message came too late", exc_info=True)
+        """The text's UTF-8."""
+        with contextlib.suppress(Left):
+            await self.show(message.encode())
 
     async def show(self, frame: bytes) -> None:
         """The frame's bytes."""
-        try:
-            await self._context.write(frame)
-        except (aio.UsageError, aio.BaseError):
-            raise Left(meant=False) from None
+        async with self._turn:
+            try:
+                await self._context.write(frame)
+            except (aio.UsageError, aio.BaseError):
+                raise Left(meant=False) from None
 
     async def close(self, code: int, reason: str) -> None:
         """The status that the call is to end with."""
