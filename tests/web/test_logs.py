@@ -37,8 +37,16 @@ class Burning(MockBackend):
 
 
 @pytest.fixture
-def lines():
+def lines(monkeypatch):
     """The lines that are logged, as they would be written."""
+    for name in (
+        "uvicorn",
+        "uvicorn.access",
+        "uvicorn.error",
+    ):  # which other servers of this process have set to their liking
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
 
     class Kept(logging.Handler):
         def emit(self, record):
@@ -60,7 +68,7 @@ def address(lines):
     server = Server({"toyroad": lambda: Burning(2, 32, 64, fps=50.0)}, tokens=Tokens({"ann": TOKEN}))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        running = uvicorn.Server(uvicorn.Config(create_app(server), log_config=None))
+        running = uvicorn.Server(uvicorn.Config(create_app(server), log_config=None, log_level="info"))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
         thread.start()
         while not running.started:
