@@ -98,9 +98,9 @@ def page(seconds: float) -> Figures:
 def crowd(seconds: float, others: int = 7) -> Figures:
     with hosted(mock(fps=30, seats=others + 1)) as host:
         clients = Path(__file__).with_name("serving_clients.py")
-        command = [sys.executable, clients, host.url, "--drivers", str(others), "--seconds", str(seconds)]
+        command = [sys.executable, clients, host.url, "--drivers", str(others), "--seconds", str(seconds + 2 * WARM_S)]
         with page_of(host) as page, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as crowd:
-            wait_for(lambda: host.counts().seats == others + 1, 120)
+            wait_for(lambda: host.counts().connections > others, 120)
             seen = watch(page, seconds)
             theirs = Seen(**json.loads(crowd.communicate()[0]))
     return {
