@@ -84,7 +84,7 @@ def test_two_futures_from_one_moment(page):
     )
     page.key("ArrowRight", down=False)
     click(page, ".pane:not(.driven) .mirror")
-    assert "the other way" in page.script("document.querySelector('.pane:not(.driven) strong').textContent")
+    assert "The other way" in page.script("document.querySelector('.pane:not(.driven) strong').textContent")
     click(page, ".pane:not(.driven) .shut")
     wait_for(lambda: page.script("document.body.dataset.panes") == "1")
     before = len(frames(page))

@@ -19,7 +19,7 @@ export function showFigures(trip) {
     canvas.id = driven ? "view" : "other";
     canvas.setAttribute("aria-label", driven ? "The view through the windscreen, live" : "What if: the other future, live");
     figure.classList.toggle("driven", driven);
-    figure.querySelector("strong").textContent = driven ? "You drive" : pane.mirrored ? "Steers the other way" : "Goes on as it was";
+    figure.querySelector("strong").textContent = driven ? "You drive" : pane.mirrored ? "The other way" : "As it was";
     figure.querySelector(".mirror").setAttribute("aria-pressed", Boolean(pane.mirrored));
     figure.querySelector(".shut").setAttribute("aria-label", driven ? "Close the future that you drive" : "Close the other future");
   }
