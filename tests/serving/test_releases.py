@@ -56,15 +56,20 @@ def releases(registry, gate, reference="mine@production", opener=opened, **more)
 
 def test_aliases_tell_what_is_wanted_as_they_move(registry, gate):
     followed = releases(registry, gate, canary="mine@candidate", share=0.25)
-    assert followed.wanted() == Wanted(2, before=1)
+    assert followed.wanted() == Wanted((2, 1))
     registry.promote("mine", 4, "candidate")
-    assert followed.wanted() == Wanted(2, before=1, canary=4, share=0.25)
+    assert followed.wanted() == Wanted((2, 1), canary=4, share=0.25)
     registry.promote("mine", 4, "production")
-    assert followed.wanted() == Wanted(4, before=2), "it is no canary any more"
+    assert followed.wanted() == Wanted((4, 2, 1)), "it is no canary any more"
+    registry.promote("mine", 2, "production")
+    assert followed.wanted() == Wanted((2, 4, 1), canary=4, share=0.25), "each once, the last one first"
+    registry.promote("mine", 4, "production")
     registry.quarantine("mine", 4, "drifts")
-    assert followed.wanted() == Wanted(2, before=1)
+    assert followed.wanted() == Wanted((2, 1))
     registry.store.set_alias("mine", "production", 4)
-    assert followed.wanted() == Wanted(2), "whoever moves an alias past the registry does not bring a bad version back"
+    assert followed.wanted() == Wanted((2, 1)), (
+        "whoever moves an alias past the registry does not bring a bad version back"
+    )
 
 
 def test_an_alias_that_does_not_move_costs_no_look_at_the_log(registry, gate, monkeypatch):
@@ -76,7 +81,7 @@ def test_an_alias_that_does_not_move_costs_no_look_at_the_log(registry, gate, mo
 
 def test_a_number_is_that_version_for_good(registry, gate):
     fixed = releases(registry, gate, "mine/1")
-    assert (fixed.model, fixed.wanted()) == ("mine", Wanted(1))
+    assert (fixed.model, fixed.wanted()) == ("mine", Wanted((1,)))
     with pytest.raises(UserError, match="mine@candidate"):
         releases(registry, gate, "mine/1", canary="mine@candidate")
     with pytest.raises(UserError, match="no such alias"):
@@ -159,9 +164,12 @@ def test_a_version_that_has_lived_is_beyond_suspicion(registry, gate):
 
 def test_whoever_leaves_in_order_has_not_died(registry, gate):
     followed = releases(registry, gate)
+    followed.closed(2)  # it was refused before it was loaded
     followed.open(2)
     followed.closed(2)
     assert followed.deaths(2) == 0
+    begin_in_another_process(registry, 2)
+    assert followed.deaths(2) == 1
 
 
 def test_a_process_elsewhere_is_dead_after_long_silence(registry, gate, clock, monkeypatch):

@@ -199,9 +199,9 @@ async def test_a_plain_world_is_one_version_and_stays_whatever_it_does():
 
 @stage
 async def test_an_alias_that_moves_takes_new_sessions_along_and_leaves_the_live_ones():
-    async with Stage(Wanted(1)) as s:
+    async with Stage(Wanted((1,))) as s:
         old, wheel, _ = await s.session()
-        s.shelf.now = Wanted(2, before=1)
+        s.shelf.now = Wanted((2, 1))
         await s.tend(lambda: s.versions.traffic.stable == 2)
         assert s.versions.roles() == {1: "before", 2: "stable"}
         new, other, _ = await s.session()
@@ -213,11 +213,11 @@ async def test_an_alias_that_moves_takes_new_sessions_along_and_leaves_the_live_
 
 @stage
 async def test_a_version_that_nobody_needs_is_closed_and_its_memory_freed():
-    async with Stage(Wanted(1)) as s:
+    async with Stage(Wanted((1,))) as s:
         conductor, wheel, _ = await s.session()
-        s.shelf.now = Wanted(2, before=1)
+        s.shelf.now = Wanted((2, 1))
         await s.tend(lambda: s.versions.traffic.stable == 2)
-        s.shelf.now = Wanted(3, before=2)
+        s.shelf.now = Wanted((3, 2))
         await s.tend(lambda: s.versions.traffic.stable == 3)
         assert s.versions.roles()[1] == "leaving", "somebody drives on it"
         await frames(wheel, 2)
@@ -233,9 +233,9 @@ async def test_a_version_that_nobody_needs_is_closed_and_its_memory_freed():
 
 @stage
 async def test_a_version_that_is_refused_gets_no_session_and_is_asked_for_once():
-    async with Stage(Wanted(1)) as s:
+    async with Stage(Wanted((1,))) as s:
         s.shelf.refusals[2] = "files: weights.safetensors is damaged"
-        s.shelf.now = Wanted(2, before=1)
+        s.shelf.now = Wanted((2, 1))
         await s.settle()
         assert [told for told in s.shelf.told if told[0] == "refuse"] == [("refuse", 2, s.shelf.refusals[2])]
         conductor, _, _ = await s.session()
@@ -243,8 +243,17 @@ async def test_a_version_that_is_refused_gets_no_session_and_is_asked_for_once()
 
 
 @stage
+async def test_the_way_back_is_open_while_a_refused_version_is_wanted():
+    async with Stage(Wanted((2, 1))) as s:
+        s.shelf.refusals[3] = "numbers: 1 of 9 tensors are not finite"
+        s.shelf.now = Wanted((3, 2, 1))
+        await s.tend(lambda: 3 in s.versions.refused and s.versions.traffic.before == 1)
+        assert s.versions.roles() == {1: "before", 2: "stable"}
+
+
+@stage
 async def test_broken_sessions_go_on_at_the_version_before_with_all_they_had_done():
-    async with Stage(Wanted(2, before=1), queue=0) as s:
+    async with Stage(Wanted((2, 1)), queue=0) as s:
         await s.tend(lambda: s.versions.traffic.before == 1)
         live = [await s.session(seed=seed) for seed in range(6)]
         for _, wheel, _ in live:
@@ -268,7 +277,7 @@ async def test_broken_sessions_go_on_at_the_version_before_with_all_they_had_don
 
 @stage
 async def test_one_session_that_breaks_among_many_condemns_nothing():
-    async with Stage(Wanted(2, before=1)) as s:
+    async with Stage(Wanted((2, 1))) as s:
         await s.tend(lambda: s.versions.traffic.before == 1)
         live = [await s.session(seed=seed) for seed in range(4)]
         conductor, wheel, driver = live[0]
@@ -282,7 +291,7 @@ async def test_one_session_that_breaks_among_many_condemns_nothing():
 
 @stage
 async def test_frozen_frames_take_a_version_out_and_those_who_see_them_are_sent_on():
-    async with Stage(Wanted(2, before=1)) as s:
+    async with Stage(Wanted((2, 1))) as s:
         await s.tend(lambda: s.versions.traffic.before == 1)
         _, wheel, driver = await s.session()
         s.shelf.worlds[2].fault = "frozen"
@@ -294,7 +303,7 @@ async def test_frozen_frames_take_a_version_out_and_those_who_see_them_are_sent_
 
 @stage
 async def test_a_version_that_is_only_slow_keeps_its_live_sessions():
-    async with Stage(Wanted(2, before=1), slow_s=1e-9) as s:
+    async with Stage(Wanted((2, 1)), slow_s=1e-9) as s:
         await s.tend(lambda: s.versions.traffic.before == 1)
         _, wheel, driver = await s.session()
         for _ in range(80):
@@ -311,7 +320,7 @@ async def test_a_version_that_is_only_slow_keeps_its_live_sessions():
 
 @stage
 async def test_steps_that_are_foreign_are_counted_and_condemn():
-    async with Stage(Wanted(2, before=1)) as s:
+    async with Stage(Wanted((2, 1))) as s:
         await s.tend(lambda: s.versions.traffic.before == 1)
         _, wheel, driver = await s.session()
         await frames(wheel, 5)
@@ -327,7 +336,7 @@ async def test_steps_that_are_foreign_are_counted_and_condemn():
 @stage
 async def test_a_version_that_hangs_is_given_up_and_its_sessions_go_on(monkeypatch):
     monkeypatch.setattr(module, "HUNG_S", 0.2)
-    async with Stage(Wanted(2, before=1)) as s:
+    async with Stage(Wanted((2, 1))) as s:
         await s.tend(lambda: s.versions.traffic.before == 1)
         _, wheel, driver = await s.session(log=DRIVE)
         await frames(wheel, 3)
@@ -345,7 +354,7 @@ async def test_a_version_that_hangs_is_given_up_and_its_sessions_go_on(monkeypat
 
 @stage
 async def test_a_version_that_ended_a_process_waits_and_the_one_before_it_drives():
-    shelf = Shelf(Wanted(2, before=1))
+    shelf = Shelf(Wanted((2, 1)))
     shelf.dead[2], clock = 1, Clock()
     versions = Versions("mine", shelf, Settings(), Metrics(lambda: 0, lambda: 0), clock=clock)
     assert versions.roles() == {1: "stable"} and list(shelf.worlds) == [1]
@@ -367,19 +376,19 @@ async def test_a_version_that_ended_a_process_waits_and_the_one_before_it_drives
 
 @stage
 async def test_the_version_before_drives_where_the_first_cannot_be_loaded():
-    shelf = Shelf(Wanted(2, before=1))
+    shelf = Shelf(Wanted((2, 1)))
     shelf.refusals[2] = "load: ended by SIGSEGV"
     versions = Versions("mine", shelf, Settings(), Metrics(lambda: 0, lambda: 0))
     assert versions.roles() == {1: "stable"} and versions.refused == {2: "load: ended by SIGSEGV"}
     await versions.stop()
-    shelf.now = Wanted(2)
+    shelf.now = Wanted((2,))
     with pytest.raises(RefusedError, match="SIGSEGV"):
         Versions("mine", shelf, Settings(), Metrics(lambda: 0, lambda: 0))
 
 
 @stage
 async def test_a_canary_has_its_share_and_goes_alone():
-    async with Stage(Wanted(1, canary=2, share=1.0)) as s:
+    async with Stage(Wanted((1,), canary=2, share=1.0)) as s:
         await s.tend(lambda: s.versions.traffic.canary == 2)
         conductor, wheel, _ = await s.session()
         assert conductor.backend.version == "2" and s.versions.roles() == {1: "stable", 2: "canary"}
@@ -393,7 +402,7 @@ async def test_a_canary_has_its_share_and_goes_alone():
 
 @stage
 async def test_a_registry_that_is_away_changes_nothing(caplog):
-    async with Stage(Wanted(1)) as s:
+    async with Stage(Wanted((1,))) as s:
         s.shelf.wanted = lambda: (_ for _ in ()).throw(UserError("the disk is away"))
         await s.settle()
         assert "the disk is away" in caplog.text and (await s.session())[0].backend.version == "1"
@@ -401,7 +410,7 @@ async def test_a_registry_that_is_away_changes_nothing(caplog):
 
 @stage
 async def test_a_rollout_begins_again_on_a_good_version():
-    async with Stage(Wanted(2, before=1)) as s:
+    async with Stage(Wanted((2, 1))) as s:
         await s.tend(lambda: s.versions.traffic.before == 1)
         s.shelf.worlds[2].fault = "nan"
         jobs = Jobs(Settings())
@@ -412,3 +421,48 @@ async def test_a_rollout_begins_again_on_a_good_version():
             await asyncio.sleep(0.02)
         assert (job.status, job.made, job.error) == ("done", 10, "")
         jobs.close()
+
+
+def test_a_client_whose_world_breaks_is_told_where_to_go_on_and_goes_on():
+    from fastapi.testclient import TestClient
+
+    from roadcast.web.app import create_app
+    from roadcast.web.messages import Credit, Migrate, dump, parse_reply
+    from roadcast.web.protocol import Frame
+    from roadcast.web.server import Server
+
+    shelf = Shelf(Wanted((2, 1)))
+    server = Server({"mine": shelf})
+
+    def heard(ws, kind):
+        """The next message of a kind, frames or words."""
+        while True:
+            message = ws.receive()
+            assert message["type"] == "websocket.send", message
+            said = parse_reply(message["text"]) if message.get("text") else Frame.unpack(message["bytes"])
+            if isinstance(said, kind):
+                return said
+            ws.send_text(dump(Credit(2)))
+
+    with TestClient(create_app(server)) as client:
+        deadline = time.monotonic() + 120
+        while len(client.get("/v1/models").json()[0]["versions"]) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        with client.websocket_connect("/drive") as ws:
+            ws.send_text(dump(Create(seed=4, log=DRIVE)))
+            ws.send_text(dump(Credit(2)))
+            assert heard(ws, Frame).step >= 9
+            assert client.get("/v1/models").json()[0]["versions"][1] == {"version": "2", "role": "stable", "open": 1}
+            shelf.worlds[2].fault = "error"
+            moved = heard(ws, Migrate)
+            assert ws.receive()["code"] == 1012
+        assert (moved.model, moved.version, moved.seed, moved.log[:2]) == ("mine/1", "1", 4, DRIVE)
+        with client.websocket_connect("/drive") as ws:
+            ws.send_text(dump(Create(moved.model, moved.scene, moved.seed, moved.clip, moved.log)))
+            ws.send_text(dump(Credit(2)))
+            seen = heard(ws, Frame)
+            assert (seen.step, seen.model_version) == (sum(row[0] for row in moved.log), "1")
+        with client.websocket_connect("/drive") as ws:
+            ws.send_text(dump(Create("yours/1")))
+            assert parse_reply(ws.receive_text()).code == "unknown"

@@ -63,7 +63,7 @@ class Check:
     seconds: float
 
 
-class RefusedError(Exception):
+class RefusedError(UserError):
     """A version fails a check."""
 
 
@@ -177,7 +177,7 @@ def examine(order: Order, begun: Callable[[str], object] = lambda name: None) ->
         start = time.perf_counter()
         try:
             passed, told = True, check()
-        except (RefusedError, UserError) as refusal:
+        except UserError as refusal:
             passed, told = False, str(refusal)
         except Exception as fault:
             passed, told = False, f"{type(fault).__name__}: {fault}"

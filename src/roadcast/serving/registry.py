@@ -5,7 +5,6 @@ import os
 import re
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -167,14 +166,15 @@ class Registry:
         """How many processes are no more that were loading a version, or had it in its first minute; 0 once one has lived."""
         if self._has_lived(model, number):
             return 0
-        open_loads: Counter[tuple[str, int]] = Counter()
-        begun: dict[tuple[str, int], str] = {}
+        deaths, begun = 0, dict[tuple[str, int], str]()
         for record in self._of(model, number):
-            if record["event"] in ("load", "unload"):
-                process = record["who"], record["pid"]
-                open_loads[process] += 1 if record["event"] == "load" else -1
+            process = record["who"], record.get("pid", 0)
+            if record["event"] == "load":
+                deaths += process in begun  # another one of the same number, which has not closed what it began
                 begun[process] = record["time"]
-        return sum(loads for process, loads in open_loads.items() if self._is_gone(*process, begun[process]))
+            elif record["event"] == "unload":
+                begun.pop(process, None)
+        return deaths + sum(self._is_gone(*process, then) for process, then in begun.items())
 
     def _is_gone(self, who: str, pid: int, begun: str) -> bool:
         """Whether a process is no more: one of this machine is asked; of another's, long silence tells."""
@@ -205,6 +205,10 @@ class Registry:
 
     def before(self, model: str, alias: str) -> int | None:
         """The last version that `alias` named before its present one, and that is not quarantined; None where there is none."""
+        return next(iter(self.past(model, alias)), None)
+
+    def past(self, model: str, alias: str) -> list[int]:
+        """The versions that `alias` named before its present one, and that are not quarantined, each once, the last one first."""
         good = {version.number for version in self.versions(model) if not version.quarantined}
         now = self.aliases(model).get(alias)
         named = [
@@ -214,7 +218,7 @@ class Registry:
         ]
         if now in named:  # what is logged after it was never done
             named = named[: len(named) - named[::-1].index(now)]
-        return next((number for number in reversed(named) if number in good and number != now), None)
+        return [number for number in dict.fromkeys(reversed(named)) if number in good and number != now]
 
     def _move(self, model: str, alias: str, number: int, why: str) -> None:
         self._record("alias", model, number, alias=alias, before=self.aliases(model).get(alias), why=why)

@@ -25,10 +25,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Wanted:
-    """The versions that are to be served: for new sessions, to go back to, and for `share` of the new sessions."""
+    """The versions that are to be served.
 
-    stable: int
-    before: int | None = None
+    line    for new sessions: the first that is good; the next good one is what to go back to
+    canary  for `share` of the new sessions
+    """
+
+    line: tuple[int, ...]
     canary: int | None = None
     share: float = 0.0
 
@@ -80,7 +83,7 @@ class One:
         self._factory = factory
 
     def wanted(self) -> Wanted:
-        return Wanted(0)
+        return Wanted((0,))
 
     def deaths(self, version: int) -> int:
         return 0
@@ -126,7 +129,7 @@ class FromRegistry:
         if canary and not (self.alias and of == self.model and self.canary):
             raise UserError(f"canary {canary!r}: give an alias beside {reference}, such as {self.model}@candidate")
         self._aliases: dict[str, int] | None = None
-        self._wanted = Wanted(self._number)
+        self._wanted = Wanted((self._number,))
 
     def wanted(self) -> Wanted:
         """Cheap as long as no alias moves."""
@@ -135,12 +138,12 @@ class FromRegistry:
                 raise UserError(f"{self.model}@{self.alias}: there is no such alias any more; promote a version to it")
             bad = {version.number for version in self.registry.versions(self.model) if version.quarantined}
             stable, canary = aliases[self.alias], aliases.get(self.canary)
+            line = [stable, *self.registry.past(self.model, self.alias)]
+            if stable in bad and line[1:]:  # an alias that was moved past the registry
+                del line[0]
             if canary in bad or canary == stable:
                 canary = None
-            before = self.registry.before(self.model, self.alias)
-            if stable in bad and before is not None:  # moved past this class
-                stable, before = before, None
-            self._wanted = Wanted(stable, before, canary, self.share if canary else 0.0)
+            self._wanted = Wanted(tuple(line), canary, self.share if canary else 0.0)
             self._aliases = aliases
         return self._wanted
 
@@ -154,6 +157,7 @@ class FromRegistry:
             self.quarantine(version, why)
             raise RefusedError(why)
         if not self.registry.has_passed(self.model, version, self.gate.build):
+            log.info("%s/%d is examined, for the log knows of no gate that let it through here", self.model, version)
             report = self.gate.examine(self.registry, self.model, version)
             if not report.passed:
                 raise RefusedError(report.refusal)

@@ -4,19 +4,18 @@ Everything here lives on the event loop's thread; what may take long (the regist
 """
 
 import asyncio
-import contextlib
 import logging
 import secrets
-import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import Literal, TypeVar
+from typing import Literal
 
 from roadcast.serving.action_log import Context
 from roadcast.serving.canary import Traffic
 from roadcast.serving.releases import Releases, Wanted
 from roadcast.serving.rollback import Guard
 from roadcast.web.admission import Admission
+from roadcast.web.apart import apart
 from roadcast.web.conductor import MOVED, Conductor, commands
 from roadcast.web.messages import Create, Migrate, runs
 from roadcast.web.metrics import Metrics
@@ -37,7 +36,6 @@ OWED_S = 15.0
 
 Role = Literal["stable", "before", "canary", "leaving"]
 """Of a version: what new sessions get, what they would go back to, what some of them try, what only live ones are on still."""
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +43,7 @@ log = logging.getLogger(__name__)
 class Versions:
     """One model: its versions as `releases` wants them, each with its conductor, and the line of those who wait for a seat on any.
 
-    The version that is wanted, or else the one before it, is loaded at once; raises what loading it raises.
+    The version that is wanted, or else one before it, is loaded at once; raises what loading it raises.
     """
 
     def __init__(
@@ -182,7 +180,7 @@ class Versions:
         """Ask what is wanted, every so often."""
         if self._poll is None:
             if now - self._polled_s >= POLL_S:
-                self._poll = _apart(self.releases.wanted)
+                self._poll = apart(self.releases.wanted)
         elif self._poll.done():
             poll, self._poll, self._polled_s = self._poll, None, now
             if (error := poll.exception()) is not None:
@@ -193,45 +191,41 @@ class Versions:
     def _follow(self, wanted: Wanted, now: float) -> None:
         """Give new sessions what is wanted as far as it is loaded, and load the first of what is not."""
 
-        def usable(number: int | None) -> bool:
-            return number is not None and number not in self.guard.condemned and number not in self.refused
-
-        def ready(number: int | None) -> bool:
-            return usable(number) and number in self.conductors
+        def usable(number: int) -> bool:
+            return number not in self.guard.condemned and number not in self.refused
 
         traffic = self.traffic
-        if ready(wanted.stable) and wanted.stable != traffic.stable:
-            log.info("%s: new sessions get version %d", self.name, wanted.stable)
-            traffic.stable, traffic.before = wanted.stable, None
-        if wanted.before != traffic.stable and ready(wanted.before):
-            traffic.before = wanted.before
-        canary = wanted.canary if ready(wanted.canary) and wanted.canary != traffic.stable else None
-        traffic.canary, traffic.share = canary, wanted.share if canary is not None else 0.0
-        if self._loading is not None and not self._loading.done():
-            return
-        for number in (wanted.stable, wanted.canary, wanted.before):
-            if number is None or not usable(number) or number in self.conductors:
-                continue
-            if now >= self._not_before.get(number, now):
-                self._loading = asyncio.create_task(self._load(number))
-                return
+        line = [number for number in wanted.line if usable(number) and now >= self._not_before.get(number, now)]
+        ready = [number for number in line if number in self.conductors]
+        if ready and ready[0] != traffic.stable:
+            log.info("%s: new sessions get version %d", self.name, ready[0])
+            traffic.stable = ready[0]
+        others = [number for number in ready if number != traffic.stable]
+        traffic.before = others[0] if others else None
+        tried = wanted.canary if wanted.canary is not None and usable(wanted.canary) else None
+        traffic.canary = tried if tried in self.conductors and tried != traffic.stable else None
+        traffic.share = wanted.share if traffic.canary is not None else 0.0
+        if self._loading is None or self._loading.done():
+            needed = [*line[:1], *([] if tried is None else [tried]), *line[1:2]]
+            if missing := [number for number in needed if number not in self.conductors]:
+                self._loading = asyncio.create_task(self._load(missing[0]))
 
     # ---- loading and letting go
 
     def _first(self, wanted: Wanted) -> int:
-        """Load one of the wanted versions: the one before where the other has ended a process, for that one may do it again."""
-        numbers = [wanted.stable] if wanted.before is None else [wanted.stable, wanted.before]
-        if len(numbers) == 2 and self.releases.deaths(wanted.stable):
-            numbers.reverse()
-            self._not_before[wanted.stable] = self.clock() + MINUTE_S
+        """Load the first of the line that can be; one that has ended a process comes last, for it may do it again."""
+        deadly = [number for number in wanted.line[:2] if self.releases.deaths(number)]
+        numbers = [number for number in wanted.line if number not in deadly] + deadly
         faults: list[Exception] = []
         for number in numbers:
             try:
                 self.conductors[number] = self._open(number)
-                return number
             except Exception as error:
                 self.refused[number] = str(error)
                 faults.append(error)
+            else:
+                self._not_before = {other: self.clock() + MINUTE_S for other in deadly if other != number}
+                return number
         raise faults[0]
 
     def _open(self, number: int) -> Conductor:
@@ -255,7 +249,7 @@ class Versions:
     async def _load(self, number: int) -> None:
         log.info("%s: version %d is being loaded", self.name, number)
         try:
-            conductor = await _apart(self._open, number)
+            conductor = await apart(self._open, number)
         except asyncio.CancelledError:
             self._tell(self.releases.closed, number)
             raise
@@ -296,10 +290,11 @@ class Versions:
     def _send_on(self, number: int, wheel: Wheel) -> bool:
         """Let a session go on at a good version, by its log and in the seat it had; false where there is none, or nobody to tell."""
         others = [other for other in (self.traffic.stable, self.traffic.before) if other not in (None, number)]
-        if not others or wheel.driver is None:
-            return False
         conductor, start = self.conductors[number], wheel.start
-        lived = commands(conductor.engine[wheel.id])
+        seat = conductor.engine.seats.get(wheel.id)
+        if not others or wheel.driver is None or seat is None:
+            return False
+        lived = commands(seat)
         rows = runs([*lived, *wheel.script] if wheel.catching_up else lived)
         told = Migrate(f"{self.name}/{others[0]}", str(others[0]), start.scene, start.seed, start.clip, rows)
         self._owed[_key(told)] = self.clock() + OWED_S
@@ -308,7 +303,7 @@ class Versions:
 
     def _tell(self, tell: Callable[..., object], *what: object) -> None:
         """Tell the releases something, and do not wait for it."""
-        self._spawn(_apart(tell, *what))
+        self._spawn(apart(tell, *what))
 
     def _spawn(self, work: Awaitable) -> None:
         self._tasks.add(task := asyncio.ensure_future(work))
@@ -332,22 +327,3 @@ def _lost(conductor: Conductor) -> str | None:
 def _key(told: Create | Migrate) -> tuple:
     """What a session that was sent on and its `create` have in common."""
     return told.scene, told.seed, told.clip, tuple(map(tuple, told.log))
-
-
-def _apart(function: Callable[..., T], *arguments: object) -> "asyncio.Future[T]":
-    """The function's result, from a thread that the process does not wait for when it ends."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def deliver(put: Callable[[T], None] | Callable[[BaseException], None], what) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(lambda: None if future.done() else put(what))
-
-    def run() -> None:
-        try:
-            deliver(future.set_result, function(*arguments))
-        except BaseException as error:
-            deliver(future.set_exception, error)
-
-    threading.Thread(target=run, daemon=True, name="versions").start()
-    return future
