@@ -115,7 +115,7 @@ def test_page_health_and_info(client):
         assert client.get(f"/{probe}").json() == {"status": "ok"}
     assert client.get("/info").json() == {
         "name": "paint", "protocol": 2, "fps": 200.0, "width": 32, "height": 16,
-        "actions": ["steer", "throttle", "brake"], "scenes": ["day", "night"], "codecs": codecs(),
+        "actions": ["steer", "throttle", "brake"], "scenes": ["day", "night"], "codecs": codecs(), "version": "",
     }  # fmt: skip
     page = client.get("/")
     assert page.status_code == 200 and "<canvas" in page.text
