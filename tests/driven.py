@@ -75,4 +75,4 @@ def unhurt(page: Page) -> None:
     """Close a tab in which nothing has gone wrong."""
     errors = page.errors
     page.close()
-    assert errors == []
+    assert not errors, errors

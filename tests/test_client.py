@@ -49,7 +49,7 @@ def address():
 
 
 def digest(frame) -> str:
-    return hashlib.sha256(frame.jpeg).hexdigest()
+    return hashlib.sha256(frame.picture).hexdigest()
 
 
 def test_a_world_is_driven(address):

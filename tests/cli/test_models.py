@@ -48,7 +48,7 @@ def test_a_world_is_pushed_listed_and_promoted(trained, tmp_path, capsys, verdic
     out = capsys.readouterr().out
     assert "mine/1" in out and "production" in out
     assert run(["models", "list", "mine", "--log", *place]) == 0
-    assert [line.split()[2] for line in capsys.readouterr().out.splitlines()] == ["push", "alias"]
+    assert [line.split()[2] for line in capsys.readouterr().out.splitlines()] == ["push", "pass", "alias"]
     files = {path.name for path in Registry.open(place[1]).fetch("mine", 1).iterdir()}
     assert files == {"config.json", "weights.safetensors", "scenes.npz", "golden.safetensors", "MANIFEST.json"}
 

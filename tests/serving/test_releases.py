@@ -72,13 +72,6 @@ def test_aliases_tell_what_is_wanted_as_they_move(registry, gate):
     )
 
 
-def test_an_alias_that_does_not_move_costs_no_look_at_the_log(registry, gate, monkeypatch):
-    followed = releases(registry, gate)
-    wanted = followed.wanted()
-    monkeypatch.setattr(registry.store, "records", lambda: pytest.fail("the log is read"))
-    assert followed.wanted() == wanted
-
-
 def test_a_number_is_that_version_for_good(registry, gate):
     fixed = releases(registry, gate, "mine/1")
     assert (fixed.model, fixed.wanted()) == ("mine", Wanted((1,)))

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from roadcast.serving.mock import MockBackend, MockSession
 from roadcast.web.app import create_app
 from roadcast.web.messages import Create, Credit, dump
-from roadcast.web.server import Server
+from roadcast.web.server import Server, one_seat
 
 HEIGHT, WIDTH = 32, 64
 
@@ -46,3 +46,12 @@ def test_a_look_takes_no_seat_from_anybody_and_is_kept(client):
         assert client.get("/v1/models/toyroad/scenes/0.jpg").status_code == 200
         taken = client.get("/v1/models/toyroad/scenes/1.jpg")
         assert taken.status_code == 429 and int(taken.headers["retry-after"]) > 0
+
+
+def test_a_server_whose_one_seat_is_taken_for_good_says_when_to_ask_again():
+    with TestClient(create_app(one_seat(lambda: MockSession(HEIGHT, WIDTH)))) as client:
+        with client.websocket_connect("/drive") as ws:
+            ws.send_text(dump(Create()))
+            ws.receive_text()
+            answer = client.get("/v1/models/roadcast/scenes/0.jpg")
+            assert (answer.status_code, answer.headers["retry-after"]) == (429, "3600")

@@ -50,7 +50,7 @@ def drive(
         fps: Frames a second to drive at, instead of the world's own.
         device: Where to compute: cpu, cuda, cuda:1.
         compiled: Let torch.compile write code for the networks: a minute or more of waiting, then about twice the frames.
-        precision: Number format of the networks; auto is float32 on a CPU, and on a GPU the fastest, by measuring it.
+        precision: Number format of the networks; auto is float32 (bfloat16 on a CPU with AMX), and measured on a GPU.
         weights: Full, or rounded to eight bits, which takes less memory and on large worlds less time.
         no_browser: Only print the address.
     """

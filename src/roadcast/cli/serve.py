@@ -71,7 +71,7 @@ def serve(
         fps: Frames a second to drive at, instead of the world's own.
         device: Where to compute: cpu, cuda, cuda:1.
         compiled: Let torch.compile write code for the networks: minutes of waiting, then more frames, whose last bits differ.
-        precision: Number format of the networks; auto is float32 on a CPU, and on a GPU the fastest, by measuring it.
+        precision: Number format of the networks; auto is float32 (bfloat16 on a CPU with AMX), and measured on a GPU.
         weights: Full, or rounded to eight bits, which takes less memory and on large worlds less time.
         registry: A folder, or mlflow:URI. Steps, precision and weights then are those that the version was pushed with.
         canary: MODEL@ALIAS of the version that a share of the new sessions is to try.

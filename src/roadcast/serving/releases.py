@@ -128,24 +128,21 @@ class FromRegistry:
         of, _, self.canary = canary.partition("@")
         if canary and not (self.alias and of == self.model and self.canary):
             raise UserError(f"canary {canary!r}: give an alias beside {reference}, such as {self.model}@candidate")
-        self._aliases: dict[str, int] | None = None
-        self._wanted = Wanted((self._number,))
 
     def wanted(self) -> Wanted:
-        """Cheap as long as no alias moves."""
-        if self.alias and (aliases := self.registry.aliases(self.model)) != self._aliases:
-            if self.alias not in aliases:
-                raise UserError(f"{self.model}@{self.alias}: there is no such alias any more; promote a version to it")
-            bad = {version.number for version in self.registry.versions(self.model) if version.quarantined}
-            stable, canary = aliases[self.alias], aliases.get(self.canary)
-            line = [stable, *self.registry.past(self.model, self.alias)]
-            if stable in bad and line[1:]:  # an alias that was moved past the registry
-                del line[0]
-            if canary in bad or canary == stable:
-                canary = None
-            self._wanted = Wanted(tuple(line), canary, self.share if canary else 0.0)
-            self._aliases = aliases
-        return self._wanted
+        if not self.alias:
+            return Wanted((self._number,))
+        aliases = self.registry.aliases(self.model)
+        if self.alias not in aliases:
+            raise UserError(f"{self.model}@{self.alias}: there is no such alias any more; promote a version to it")
+        bad = {version.number for version in self.registry.versions(self.model) if version.quarantined}
+        stable, canary = aliases[self.alias], aliases.get(self.canary)
+        line = [stable, *self.registry.past(self.model, self.alias)]
+        if stable in bad and line[1:]:  # an alias that was moved past the registry
+            del line[0]
+        if canary in bad or canary == stable:
+            canary = None
+        return Wanted(tuple(line), canary, self.share if canary else 0.0)
 
     def deaths(self, version: int) -> int:
         return self.registry.deaths(self.model, version)

@@ -17,9 +17,13 @@ class Limits:
 
 
 class Full(RuntimeError):  # noqa: N818
-    """Every slot is taken; the first falls free after `retry_after_s` if nobody asks more of it."""
+    """Every slot is taken; the first falls free after `retry_after_s` if nobody asks more of it.
+
+    Nobody is told to wait for longer than an hour.
+    """
 
     def __init__(self, retry_after_s: float):
+        retry_after_s = min(retry_after_s, 3600.0)
         super().__init__(f"all sessions are taken; try again in {retry_after_s:.0f} s")
         self.retry_after_s = retry_after_s
 

@@ -82,7 +82,7 @@ class ModelSession:
 
         steps      network passes a frame; None takes the world's own number
         compiled   let torch.compile write code for the step: a minute or more at first, then about twice as fast
-        precision  float32, bfloat16, float16, or auto: float32 on a CPU, on a GPU the fastest by measuring it
+        precision  float32, bfloat16, float16, or auto (`fit_for`)
         weights    full, or rounded to eight bits: int8, int8_dynamic, fp8 (nn/quantize.py)
         Raises `UserError` when there is no whole world, or for an unknown choice.
         """
@@ -149,8 +149,20 @@ class ModelSession:
         self.state.past = self.drive.rollout
 
 
+def fit_for(device: torch.device) -> torch.dtype:
+    """What a world is driven in on a device: bfloat16 on a CPU with units for it (AMX), float32 on others, and on a GPU the fastest, by
+    measuring it.
+
+    On a CPU nothing is measured, so that a world's frames are the same from one start to the next.
+    """
+    if device.type != "cpu":
+        return dtype_for("auto", device)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in every PyTorch
+    return torch.bfloat16 if capabilities.get("amx_bf16") else torch.float32
+
+
 def in_precision(world: World, precision: str, weights: str) -> World:
-    """`world`, its networks in one of PRECISIONS ("auto": a GPU's fastest, on a CPU float32), their weights "full" or of one of KINDS.
+    """`world`, its networks in one of PRECISIONS ("auto": `fit_for`), their weights "full" or of one of KINDS.
 
     Latents and their statistics stay float32. Raises `UserError` for an unknown choice.
     """
@@ -158,7 +170,7 @@ def in_precision(world: World, precision: str, weights: str) -> World:
         raise UserError(f"precision {precision!r} is unknown; choose one of auto, {', '.join(PRECISIONS)}")
     if weights not in ("full", *KINDS):
         raise UserError(f"weights {weights!r} are unknown; choose one of full, {', '.join(KINDS)}")
-    dtype = dtype_for("auto", world.device) if precision == "auto" else PRECISIONS[precision]
+    dtype = fit_for(world.device) if precision == "auto" else PRECISIONS[precision]
     for network in (world.dynamics, world.tokenizer.encoder, world.tokenizer.decoder):
         network.to(dtype)
         if weights == "int8" or (weights != "full" and network is world.dynamics):

@@ -259,6 +259,7 @@ class Versions:
         self.guard.watches[number] = conductor.watch
         self.conductors[number] = conductor
         conductor.start()
+        self._follow(self._wanted, self.clock())
 
     async def _close(self, number: int) -> None:
         conductor = self.conductors.pop(number)

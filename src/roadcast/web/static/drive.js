@@ -92,6 +92,7 @@ function fresh() {
   const live = trip.panes.length > 0 && document.body.dataset.state !== "ended";
   start.canGoBack = live;
   $("back").hidden = !live;
+  start.see();
   show("start-sheet", trip);
 }
 

@@ -10,7 +10,10 @@ export class Start {
   constructor(onDrive, onLook) {
     this.models = [];
     this.onLook = onLook;
-    $("model").addEventListener("change", () => this.showScenes());
+    $("model").addEventListener("change", () => {
+      this.showScenes();
+      this.see();
+    });
     $("dice").addEventListener("click", () => ($("seed").value = Math.floor(Math.random() * 10_000)));
     $("back").addEventListener("click", () => $("start-sheet").close("back"));
     $("scenes").addEventListener("change", () => this.look());
@@ -63,12 +66,6 @@ export class Start {
     return { model: $("model").value, scene: Number($("scenes").querySelector(":checked")?.value ?? 0), seed };
   }
 
-  open(canGoBack) {
-    this.canGoBack = canGoBack;
-    $("back").hidden = !canGoBack;
-    if (!$("start-sheet").open) $("start-sheet").showModal();
-  }
-
   showScenes() {
     const model = this.model($("model").value), labels = sceneLabels(model.scenes);
     $("scenes").replaceChildren(...labels.map((label, scene) => this.card(model, label, scene)));
@@ -81,15 +78,22 @@ export class Start {
     Object.assign(input, { type: "radio", name: "scene", value: scene, checked: scene === 0 });
     name.textContent = text;
     label.append(input, document.createElement("i"), name);
-    picture(model.name, scene).then((address) => {
-      if (!address) return;
-      const image = Object.assign(document.createElement("img"), { alt: "", src: address });
-      image.onload = () => {
-        label.querySelector("i").replaceWith(image);
-        if (input.checked) this.look();
-      };
-    });
     return label;
+  }
+
+  // Asks for the pictures of scenes that have none: while every seat is taken there are none to be had.
+  see() {
+    for (const place of $("scenes").querySelectorAll("i")) {
+      const input = place.parentElement.querySelector("input");
+      picture($("model").value, input.value).then((address) => {
+        if (!address) return;
+        const image = Object.assign(document.createElement("img"), { alt: "", src: address });
+        image.onload = () => {
+          place.replaceWith(image);
+          if (input.checked) this.look();
+        };
+      });
+    }
   }
 
   look() {
