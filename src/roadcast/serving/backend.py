@@ -36,8 +36,11 @@ class NotFinite(RuntimeError):  # noqa: N818
 class Backend(Protocol):
     """Worlds in numbered slots 0 to `slots` - 1, for one thread.
 
-    fps in Hz, height and width in pixels, `version` the name of the model. A call that raises has moved no slot, and a slot's frames
-    depend on its own beginning, seed and commands alone, bit for bit: not on what lies in other slots, nor on which step with it.
+    fps in Hz, height and width in pixels, `version` the name of the model; `batches` says whether a step of several slots takes less time
+    than one after another, so that those that are nearly due are better taken along.
+
+    A call that raises has moved no slot, and a slot's frames depend on its own beginning, seed and commands alone, bit for bit: not
+    on what lies in other slots, nor on which step with it.
     """
 
     fps: float
@@ -47,6 +50,7 @@ class Backend(Protocol):
     scenes: list[str]
     slots: int
     version: str
+    batches: bool
 
     def begin(self, slot: int, scene: int, seed: int) -> np.ndarray:
         """The last frame [H, W, 3] uint8 of scene number `scene`, from which the slot goes on; `UserError` for one that is not there."""
@@ -99,6 +103,8 @@ class SessionBackend:
 
     A step can only be taken back if it is known what was there before: every step snapshots the sessions that it moves.
     """
+
+    batches = False
 
     def __init__(self, sessions: "Iterable[Session]", version: str = ""):
         self.sessions, self.version = list(sessions), version

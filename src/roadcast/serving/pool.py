@@ -49,6 +49,8 @@ class ModelBackend:
     what it has never learnt. Between two looks the last figure stands.
     """
 
+    batches = True
+
     def __init__(
         self,
         world: World,

@@ -30,7 +30,8 @@ from roadcast.web.settings import Settings
 from roadcast.web.wheel import Command, Driver, Ending, Start, Wheel
 
 SLACK = 1 / 8
-"""A session that is due within this part of a period is stepped with those that are due now, and is in step with them from then on."""
+"""Where steps are batched, a session that is due within this part of a period is stepped with those that are due now, and is in step with
+them from then on."""
 KEEP_EVERY_S = 4.0
 """Seconds of a session's own time between the moments kept for going back."""
 EXPIRE_EVERY_S = 1.0
@@ -88,6 +89,7 @@ class Conductor:
         self.watch = Watch(Limits(settings.slow_s or SLOW_FRAMES / self.fps), clock)
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Future] = set()
+        self._slack_s = SLACK / self.fps if self.backend.batches else 0.0
         self._keep_every = max(1, round(KEEP_EVERY_S * self.fps))
         self._expire_at = 0.0
         self._opening = 0
@@ -245,7 +247,7 @@ class Conductor:
         idle = sorted((wheel for wheel in due if wheel.background), key=lambda wheel: wheel.stepped_s)
         if not any(due[wheel] <= now for wheel in live):
             return idle if not live else idle[:1]
-        return [wheel for wheel in live if due[wheel] <= now + SLACK / self.fps] + idle[:1]
+        return [wheel for wheel in live if due[wheel] <= now + self._slack_s] + idle[:1]
 
     async def _tick(self, wheels: list[Wheel]) -> None:
         """One step of these; if it fails, each alone, and who fails alone is ended. No one has moved before a step is whole."""
