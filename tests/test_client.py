@@ -1,17 +1,13 @@
 """The Python client against real servers on loopback."""
 
 import hashlib
-import socket
-import threading
-import time
 from contextlib import contextmanager
 
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 
-import uvicorn
-
+from listening import listening
 from roadcast.client import Moved, Refused, connect, models
 from roadcast.serving.mock import MockBackend
 from roadcast.web.app import create_app
@@ -24,22 +20,8 @@ from roadcast.web.settings import Settings
 def served():
     """A server in a thread: its address, and what ends it."""
     app = create_app(Server({"toyroad": lambda: MockBackend(3, 32, 64, fps=50.0)}, Settings()))
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-
-        def end():
-            server.should_exit = True
-            thread.join(20)
-
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}", end
-        finally:
-            end()
+    with listening(app, log_level="warning", timeout_graceful_shutdown=1) as (address, end):
+        yield address, end
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """A live server on a loopback port, and a real headless Chromium that looks at it (benchmarks/browser.py)."""
 
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,25 +11,13 @@ def _served(
     what: Callable, title: str = "roadcast", fps: float | None = None, seats: int = 0, port: int = 0
 ) -> Iterator[str]:
     """The address of a server that runs in a thread for as long as the context is open: of one session, or of a backend's `seats`."""
-    import uvicorn
-    from benchmarks.browser import wait_for
-
+    from listening import listening
     from roadcast.web.app import create_app
     from roadcast.web.server import Server, one_seat
 
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        worlds = Server({title: lambda: what(seats)}, fps=fps) if seats else one_seat(what, title, fps)
-        server = uvicorn.Server(uvicorn.Config(create_app(worlds, title), log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            wait_for(lambda: server.started)
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        finally:
-            server.should_exit = True
-            thread.join(10)
+    worlds = Server({title: lambda: what(seats)}, fps=fps) if seats else one_seat(what, title, fps)
+    with listening(create_app(worlds, title), port, log_level="warning") as (address, _):
+        yield address + "/"
 
 
 @pytest.fixture(scope="session")

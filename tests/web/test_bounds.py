@@ -190,38 +190,24 @@ def test_a_rate_weighs_and_forgets():
 
 
 def test_a_connection_without_a_request_is_closed(monkeypatch):
-    import threading
-
-    import uvicorn
-
+    from listening import listening
     from roadcast.web import listen
 
     monkeypatch.setattr(listen, "HEADER_S", 0.3)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(create_app(server()), http=listen.Prompt, log_level="warning")
-        running = uvicorn.Server(config)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            while not running.started:
-                time.sleep(0.01)
-            for begin, whole in (
-                (b"", False),
-                (b"GET /livez HTTP/1.1\r\n", False),
-                (b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n", True),
-            ):
-                with socket.create_connection(listener.getsockname(), timeout=20) as one:
-                    one.sendall(begin)
-                    said = b""
-                    with contextlib.suppress(ConnectionError):
-                        while part := one.recv(4096):
-                            said += part
-                            one.sendall(b"GET /livez")  # and not a byte more
-                    assert said.startswith(b"HTTP/1.1 200") == whole
-        finally:
-            running.should_exit = True
-            thread.join(10)
+    with listening(create_app(server()), http=listen.Prompt, log_level="warning") as (address, _):
+        for begin, whole in (
+            (b"", False),
+            (b"GET /livez HTTP/1.1\r\n", False),
+            (b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n", True),
+        ):
+            with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=20) as one:
+                one.sendall(begin)
+                said = b""
+                with contextlib.suppress(ConnectionError):
+                    while part := one.recv(4096):
+                        said += part
+                        one.sendall(b"GET /livez")  # and not a byte more
+                assert said.startswith(b"HTTP/1.1 200") == whole
 
 
 def test_a_clip_is_decoded_and_begins_a_world(client, tmp_path):

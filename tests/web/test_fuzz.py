@@ -2,9 +2,6 @@
 
 import os
 import random
-import socket
-import threading
-import time
 
 import pytest
 
@@ -12,9 +9,8 @@ pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 pytest.importorskip("requests", reason="the server is called with requests")
 pytest.importorskip("websockets", reason="the messages are sent with websockets")
 
-import uvicorn
-
 from benchmarks import fuzz_clips, fuzz_websocket
+from listening import listening
 from roadcast.errors import UserError
 from roadcast.optional import has_extra
 from roadcast.serving.mock import MockBackend
@@ -32,17 +28,8 @@ def address():
     """A server that asks for a token."""
     settings = Settings(posts_per_minute=10**9, sessions=10**9, jobs=2, job_bytes=2**16, linger_s=0.2)
     server = Server({"toyroad": lambda: MockBackend(4, 32, 64, fps=20.0)}, settings, Tokens({"fuzz": TOKEN}))
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        running = uvicorn.Server(uvicorn.Config(create_app(server), log_level="error", ws_max_size=2**20))
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not running.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        running.should_exit = True
-        thread.join(20)
+    with listening(create_app(server), log_level="error", ws_max_size=2**20) as (address, _):
+        yield address
 
 
 def test_calls_are_answered_as_the_document_says(address):

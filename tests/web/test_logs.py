@@ -3,9 +3,6 @@
 import contextlib
 import json
 import logging
-import socket
-import threading
-import time
 import urllib.error
 import urllib.request
 
@@ -14,9 +11,9 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 pytest.importorskip("websockets", reason="the client needs websockets")
 
-import uvicorn
 from websockets.exceptions import ConnectionClosed
 
+from listening import listening
 from roadcast.client import Moved, Refused, connect
 from roadcast.serving.mock import MockBackend
 from roadcast.web.app import create_app
@@ -66,17 +63,8 @@ def lines(monkeypatch):
 @pytest.fixture
 def address(lines):
     server = Server({"toyroad": lambda: Burning(2, 32, 64, fps=50.0)}, tokens=Tokens({"ann": TOKEN}))
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        running = uvicorn.Server(uvicorn.Config(create_app(server), log_config=None, log_level="info"))
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not running.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        running.should_exit = True
-        thread.join(20)
+    with listening(create_app(server), log_config=None, log_level="info") as (address, _):
+        yield address
 
 
 def asked(address: str, token: str) -> int:

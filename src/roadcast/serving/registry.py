@@ -70,7 +70,12 @@ class Registry:
 
     def versions(self, model: str) -> list[Version]:
         """A model's versions, oldest first; `UserError` for a model that has none."""
-        records = [record for record in self.store.records() if record["model"] == model]
+        return self._versions(model, self._told(model))
+
+    def _told(self, model: str) -> list[Record]:
+        return [record for record in self.store.records() if record["model"] == model]
+
+    def _versions(self, model: str, records: list[Record]) -> list[Version]:
         bad = {record["version"]: record["why"] for record in records if record["event"] == "quarantine"}
         found = [
             Version(record["version"], record["time"], record["digest"], bad.get(record["version"], ""))
@@ -146,21 +151,15 @@ class Registry:
 
     def loading(self, model: str, number: int) -> None:
         """Record that this process is about to load a version of which it is not known that one can live with it."""
-        if not self._has_lived(model, number):
-            with self.store.locked():
-                self._record("load", model, number, pid=os.getpid())
+        self._while_suspect("load", model, number, pid=os.getpid())
 
     def unloaded(self, model: str, number: int) -> None:
         """Record that the process is still there after what it said in `loading`, though the version is loaded no more."""
-        if not self._has_lived(model, number):
-            with self.store.locked():
-                self._record("unload", model, number, pid=os.getpid())
+        self._while_suspect("unload", model, number, pid=os.getpid())
 
     def lived(self, model: str, number: int) -> None:
         """Record that a process has lived with a version for its first minute, which puts it beyond suspicion."""
-        if not self._has_lived(model, number):
-            with self.store.locked():
-                self._record("lived", model, number)
+        self._while_suspect("lived", model, number)
 
     def deaths(self, model: str, number: int) -> int:
         """How many processes are no more that were loading a version, or had it in its first minute; 0 once one has lived."""
@@ -182,11 +181,17 @@ class Registry:
             return self.clock() - datetime.fromisoformat(begun).timestamp() > SILENT_S
         return pid == os.getpid() or not _alive(pid)  # a container's processes have the same numbers again and again
 
+    def _while_suspect(self, event: str, model: str, number: int, **more: Any) -> None:
+        """Record what a process does with a version that none is known to have lived with."""
+        if not self._has_lived(model, number):
+            with self.store.locked():
+                self._record(event, model, number, **more)
+
     def _has_lived(self, model: str, number: int) -> bool:
         return any(record["event"] == "lived" for record in self._of(model, number))
 
     def _of(self, model: str, number: int) -> list[Record]:
-        return [record for record in self.store.records() if (record["model"], record["version"]) == (model, number)]
+        return [record for record in self._told(model) if record["version"] == number]
 
     def quarantine(self, model: str, number: int, why: str) -> dict[str, int | None]:
         """No alias may name this version any more; those that do go back to the last good one they named.
@@ -209,13 +214,10 @@ class Registry:
 
     def past(self, model: str, alias: str) -> list[int]:
         """The versions that `alias` named before its present one, and that are not quarantined, each once, the last one first."""
-        good = {version.number for version in self.versions(model) if not version.quarantined}
+        records = self._told(model)
+        good = {version.number for version in self._versions(model, records) if not version.quarantined}
         now = self.aliases(model).get(alias)
-        named = [
-            record["version"]
-            for record in self.store.records()
-            if record["event"] == "alias" and record["model"] == model and record["alias"] == alias
-        ]
+        named = [record["version"] for record in records if record["event"] == "alias" and record["alias"] == alias]
         if now in named:  # what is logged after it was never done
             named = named[: len(named) - named[::-1].index(now)]
         return [number for number in dict.fromkeys(reversed(named)) if number in good and number != now]

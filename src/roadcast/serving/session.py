@@ -155,10 +155,8 @@ def fit_for(device: torch.device) -> torch.dtype:
 
     On a CPU nothing is measured, so that a world's frames are the same from one start to the next.
     """
-    if device.type != "cpu":
-        return dtype_for("auto", device)
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in every PyTorch
-    return torch.bfloat16 if capabilities.get("amx_bf16") else torch.float32
+    return torch.bfloat16 if device.type == "cpu" and capabilities.get("amx_bf16") else dtype_for("auto", device)
 
 
 def in_precision(world: World, precision: str, weights: str) -> World:
