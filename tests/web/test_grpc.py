@@ -83,7 +83,7 @@ def test_a_session_is_driven_and_ended():
     asyncio.run(drive())
 
 
-def test_a_call_that_breaks_leaves_its_session_to_be_resumed_and_a_stream_that_ends_ends_it():
+def test_a_call_that_breaks_or_whose_stream_ends_leaves_its_session_to_be_resumed():
     async def drive() -> None:
         async with serving() as (server, begin):
             call = begin()
@@ -98,8 +98,12 @@ def test_a_call_that_breaks_leaves_its_session_to_be_resumed_and_a_stream_that_e
             assert (await following(again, Frame)).seed == 3
             await again.done_writing()
             assert await again.code() == StatusCode.OK
-            while any(one.sessions for one in server.models.values()):
-                await asyncio.sleep(0.01)
+            last = begin()
+            await tell(last, Resume(session), Credit(1))
+            assert (await following(last, Frame)).seed == 3
+            await tell(last, Close())
+            assert await last.code() == StatusCode.OK
+            assert not any(one.sessions for one in server.models.values())
 
     asyncio.run(drive())
 
@@ -114,7 +118,10 @@ def test_a_server_that_leaves_gives_the_log_even_among_frames():
                 await tell(call, Credit(2), Keep())
             await server.drain()
             assert (await following(call, Migrate)).seed == 8
-            assert await call.code() == StatusCode.UNAVAILABLE
+            with pytest.raises(aio.AioRpcError) as told:  # after what was still on its way
+                while await call.read():
+                    pass
+            assert told.value.code() == StatusCode.UNAVAILABLE
 
     asyncio.run(drive())
 

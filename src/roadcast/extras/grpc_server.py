@@ -3,8 +3,9 @@
     service roadcast.v2.Roadcast { rpc Drive(stream bytes) returns (stream bytes); }
 
 There is no .proto and no generated code: a message is the UTF-8 of a JSON object, or, from the server, a frame, which alone begins
-with "RC". A token goes into the metadata as `authorization: Bearer TOKEN`. A client that ends its stream ends its session; one
-whose call is cancelled or broken leaves it waiting, to be resumed. The call ends with the status in STATUS for how the session did.
+with "RC". A token goes into the metadata as `authorization: Bearer TOKEN`. The message `Close` ends the session; a client whose stream ends
+without, or whose call is cancelled or broken, which cannot be told apart here, leaves it waiting to be resumed. The call ends with the
+status in STATUS for how the session did.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ class Call(Line):
         """The next message; bytes where it is no text."""
         message = await self._context.read()
         if message is aio.EOF:  # pyright: ignore[reportAttributeAccessIssue]
-            raise Left(meant=True)
+            raise Left(meant=False)
         assert isinstance(message, bytes)
         try:
             return message.decode()
@@ -60,16 +61,27 @@ class Call(Line):
 
     async def show(self, frame: bytes) -> None:
         """The frame's bytes."""
+        if not await asyncio.shield(asyncio.ensure_future(self._written(frame))):
+            raise Left(meant=False)
+
+    async def _written(self, message: bytes) -> bool:
+        """Whether it could be sent. Not to be cancelled: gRPC ends no call that is still sending."""
         async with self._turn:
             try:
-                await self._context.write(frame)
+                await self._context.write(message)
             except (aio.UsageError, aio.BaseError):
-                raise Left(meant=False) from None
+                return False
+            return True
 
     async def close(self, code: int, reason: str) -> None:
         """The status that the call is to end with."""
         self._context.set_code(STATUS[code])
         self._context.set_details(reason)
+
+    async def sent(self) -> None:
+        """What is being sent is through, or the client has not taken it for GRACE_S."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._turn.acquire(), GRACE_S)
 
 
 @asynccontextmanager
@@ -84,7 +96,9 @@ async def door(server: Server, host: str, port: int) -> AsyncIterator[int]:
         elif server.leaving:
             await context.abort(StatusCode.UNAVAILABLE, "this server is leaving")
         else:
-            await Conversation(Call(context), server, caller).run()
+            call = Call(context)
+            await Conversation(call, server, caller).run()
+            await call.sent()
 
     calls = aio.server(options=OPTIONS, maximum_concurrent_rpcs=CALLS)
     handler = grpc.stream_stream_rpc_method_handler(drive)

@@ -56,6 +56,6 @@ class ActionLog:
             if not math.isfinite(value):
                 raise UserError(f"action: {name} = {value}; use a finite number")
 
-    def copy(self) -> "ActionLog":
-        """The same past, to go on from independently."""
-        return ActionLog(self.start, self.actions, self.values[:])
+    def first(self, steps: int) -> "ActionLog":
+        """The past up to so many steps, to go on from independently."""
+        return ActionLog(self.start, self.actions, self.values[: steps * len(self.actions)])

@@ -58,7 +58,7 @@ class Engine:
         seat = self[id]
         with self._slot() as slot:
             self.backend.restore(slot, self.backend.snapshot(seat.slot))
-            return self._seat(slot, seat.log.copy(), seat.shown)
+            return self._seat(slot, seat.log.first(len(seat.log)), seat.shown)
 
     def step(self, actions: Mapping[str, Mapping[str, float]]) -> dict[str, Shown]:
         """The next frame of each of these sessions under its command (a control not named is unknown): one tick of the model.
@@ -94,7 +94,7 @@ class Engine:
     def snapshot(self, id: str) -> str:
         """Keep the present moment, and say under which id; the oldest goes where there are too many."""
         seat, name = self.touch(id), secrets.token_urlsafe(8)
-        seat.snapshots[name] = Moment(self.backend.snapshot(seat.slot), seat.log.copy(), seat.shown)
+        seat.snapshots[name] = Moment(self.backend.snapshot(seat.slot), seat.log, len(seat.log), seat.shown)
         while len(seat.snapshots) > self.limits.snapshots:
             seat.snapshots.popitem(last=False)
         return name
@@ -105,7 +105,7 @@ class Engine:
         if (moment := seat.snapshots.get(snapshot)) is None:
             raise Gone(f"session {id} has no snapshot {snapshot[:40]}, or no longer")
         self.backend.restore(seat.slot, moment.state)
-        seat.log, seat.shown = moment.log.copy(), moment.shown
+        seat.log, seat.shown = moment.past, moment.shown
         return seat.shown
 
     def touch(self, id: str) -> Seat:

@@ -42,11 +42,20 @@ class Broken(RuntimeError):  # noqa: N818
 
 @dataclass(frozen=True)
 class Moment:
-    """A session as it was: its state, all that had led to it, and what it showed."""
+    """A session as it was: its state, the steps that had led to it, which are the first of `log`, and what it showed.
+
+    The log is the session's own and grows with it: a past of N steps is held once, not once a moment.
+    """
 
     state: object
     log: ActionLog
+    steps: int
     shown: Shown
+
+    @property
+    def past(self) -> ActionLog:
+        """All that had led to it."""
+        return self.log.first(self.steps)
 
 
 @dataclass(eq=False)

@@ -212,15 +212,17 @@ class Conductor:
             raise UserError(f"rewind: step = {step}, but the session is at {len(seat.log)}; use an earlier one")
         past, lived = commands(seat), seat.log.values.tobytes()
         kept = {
-            name: moment.log for name, moment in seat.snapshots.items() if lived.startswith(moment.log.values.tobytes())
+            name: moment.steps
+            for name, moment in seat.snapshots.items()
+            if moment.log is seat.log or lived.startswith(moment.past.values.tobytes())
         }
-        before = [name for name, then in kept.items() if len(then) <= step]
+        before = [name for name, steps in kept.items() if steps <= step]
         if not before:
-            earliest = min(map(len, kept.values()), default=len(seat.log))
+            earliest = min(kept.values(), default=len(seat.log))
             raise UserError(f"rewind: step = {step} is no longer kept; the earliest is {earliest}")
-        name = max(before, key=lambda name: len(kept[name]))
+        name = max(before, key=lambda name: kept[name])
         self.engine.restore(id, name)
-        return past[len(kept[name]) : step]
+        return past[kept[name] : step]
 
     # ---- the loop
 

@@ -244,6 +244,8 @@ class Conversation:
         await self._line.say(dump(message))
 
     async def _say_goodbye(self, ending: Ending) -> None:
+        if self._sending is not None:
+            self._sending.cancel()  # no frame follows what is said now
         if ending.moved is not None:
             await self._say(ending.moved)
         if ending.code:
