@@ -103,6 +103,25 @@ def test_torchrun_starts_again_when_a_process_dies_and_one_process_may_go_on_wit
 
 
 @pytest.mark.slow
+def test_one_process_goes_on_with_the_student_the_critic_and_the_discriminator_that_two_held_in_shards(
+    toy_reel, tmp_path
+):
+    roles = [
+        "train.dynamics.objective=self_forcing",
+        "train.dynamics.options={context = 4, window = 2, steps = 2, identity = 0.1, adversarial = 0.1}",
+        "guard.anomaly=off",
+    ]
+    (tmp_path / "dies.py").write_text(DIES)
+    config = config_for(toy_reel, "compute.shard=2", "compute.offload=true", "compute.hooks.dies={}", *roles)
+    done = torchrun(tmp_path, config, script=(str(tmp_path / "dies.py"),))
+    assert done.returncode != 0 and (tmp_path / "run" / "dynamics" / "died").exists(), done.stderr
+    assert not (tmp_path / "run" / "world").exists()
+    train(config_for(toy_reel, *roles), tmp_path / "run", report=lambda *_: None)
+    train(config_for(toy_reel, *roles), tmp_path / "alone", report=lambda *_: None)
+    assert_alike(tmp_path / "run", tmp_path / "alone")
+
+
+@pytest.mark.slow
 def test_two_nodes_make_the_run_of_one_process(toy_reel, tmp_path):
     """Two agents of torchrun that meet at an address, as on two machines; they share the disk."""
     config_for(toy_reel, "compute.shard=2").save(tmp_path / "recipe.json")

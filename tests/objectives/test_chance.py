@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from clips import clip_for
+from roadcast.config import override
 from roadcast.objectives import build_objective
-from worlds import random_world
+from worlds import micro_config, random_world
 
 
 def calls_of(objective, step: int, seed: int) -> int:
@@ -40,3 +41,23 @@ def test_a_held_out_loss_hangs_on_its_batch_and_on_no_step():
         with torch.no_grad():
             losses.append(objective.loss(clip, torch.Generator().manual_seed(0))[0])
     assert all(torch.equal(loss, losses[0]) for loss in losses)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("self_forcing", {"adversarial": 0.1}),
+        ("tokenizer", {"adversarial": 0.1}),
+        ("jepa", {}),
+        ("contrastive", {}),
+    ],
+)
+def test_what_an_objective_adds_begins_the_same_whatever_was_drawn_before(name, options):
+    begun = []
+    for elsewhere in (0, 1):
+        torch.manual_seed(1)
+        world = random_world(override(micro_config(), ["features.depth=1"]))
+        torch.manual_seed(elsewhere)
+        begun.append(build_objective(name, world, options).trained.state_dict())
+    assert begun[0].keys() == begun[1].keys()
+    assert all(torch.equal(begun[0][key], begun[1][key]) for key in begun[0])

@@ -1,6 +1,7 @@
 """What a stage of training minimises. A new way to train is a new Objective; the loop never changes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, TypeVar
@@ -159,6 +160,14 @@ class OneCall(Objective):
     def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
         problem = self.prepare(clip, generator)
         return self.judge(problem, self.trained(problem.x_BTHWC, problem.t_BT, problem.commands_BTA))
+
+
+@contextmanager
+def begun_alike(world: World) -> Iterator[None]:
+    """Networks made inside begin with the same weights whatever was drawn before: in all processes, and in a run that is resumed."""
+    with torch.random.fork_rng(devices=[]), world.device:
+        torch.manual_seed(world.config.seed)
+        yield
 
 
 Kind = TypeVar("Kind", bound=Objective)

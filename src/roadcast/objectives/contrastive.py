@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from roadcast.data.clip import Clip
 from roadcast.errors import UserError
 from roadcast.flow.world import World
-from roadcast.objectives.base import Objective, Terms, register_objective
+from roadcast.objectives.base import Objective, Terms, begun_alike, register_objective
 from roadcast.objectives.jepa import encoder_of
 from roadcast.perception.collapse import effective_rank, spread
 
@@ -42,8 +42,7 @@ class Contrastive(Objective):
         if not 0 < self.options["seen"] <= 1:
             raise UserError(f"option seen = {self.options['seen']}; use a part of the cells above 0, at most 1")
         self.encoder, inner = encoder_of(world, self.name), int(self.options["head_width"])
-        with torch.random.fork_rng(devices=[]), world.device:  # the same whatever was drawn before
-            torch.manual_seed(world.config.seed)
+        with begun_alike(world):
             width = self.encoder.config.width
             self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, inner))
 

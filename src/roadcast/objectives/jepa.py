@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from roadcast.data.clip import Clip
 from roadcast.errors import UserError
 from roadcast.flow.world import World
-from roadcast.objectives.base import Objective, Terms, register_objective
+from roadcast.objectives.base import Objective, Terms, begun_alike, register_objective
 from roadcast.perception.collapse import deviations, effective_rank, spread
 from roadcast.perception.encoder import VideoEncoder, pick
 from roadcast.perception.masks import multi_block_cells
@@ -47,8 +47,7 @@ class JEPA(Objective):
             raise UserError(
                 f"option predictor_width = {width}; use a multiple of the encoder's head dimension {head_dim}"
             )
-        with torch.random.fork_rng(devices=[]), world.device:  # the same whatever was drawn before
-            torch.manual_seed(world.config.seed)
+        with begun_alike(world):
             self.predictor = Predictor(self.encoder.config, width, int(self.options["predictor_depth"]))
         self.average: Mapping[str, Tensor] = {}
 

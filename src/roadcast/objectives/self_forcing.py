@@ -12,7 +12,7 @@ from roadcast.data.clip import Clip
 from roadcast.flow.path import add_noise, expand
 from roadcast.flow.world import World
 from roadcast.nn.discriminator import NoisedDiscriminator, discriminator_hinge, generator_hinge
-from roadcast.objectives.base import Objective, Terms, register_objective
+from roadcast.objectives.base import Objective, Terms, begun_alike, register_objective
 from roadcast.objectives.diffusion_forcing import clean_frames, commands_of, latents_of
 
 
@@ -65,7 +65,8 @@ class SelfForcing(Objective):
             self.teacher = began.requires_grad_(False).eval()
             self.roles["critic"] = began.twin()
         if self.options["adversarial"]:
-            self.roles["discriminator"] = NoisedDiscriminator(self.student.channels).to(world.device)
+            with begun_alike(world):
+                self.roles["discriminator"] = NoisedDiscriminator(self.student.channels)
         self.rollout = world.rollout(int(self.options["steps"]))
 
     @property

@@ -13,7 +13,7 @@ from roadcast.errors import UserError
 from roadcast.flow.world import World
 from roadcast.nn.image_quality import psnr
 from roadcast.nn.lpips import LPIPS
-from roadcast.objectives.base import Objective, Terms, register_objective
+from roadcast.objectives.base import Objective, Terms, begun_alike, register_objective
 from roadcast.tokenizer.adversary import Adversary
 from roadcast.tokenizer.alignment import Alignment
 from roadcast.tokenizer.bottleneck import KLBottleneck
@@ -57,9 +57,7 @@ class TokenizerObjective(Objective):
         if self.options["lpips"]:
             self.picture_losses["lpips"] = lpips_loss(world.config.tokenizer.lpips, world.device)
         self.adversary = self.alignment = None
-        # The same whatever was drawn before: a resumed run begins with it too.
-        with torch.random.fork_rng(devices=[]), world.device:
-            torch.manual_seed(world.config.seed)
+        with begun_alike(world):
             if self.options["adversarial"]:
                 first = int(self.options["adversarial_from"])
                 self.adversary = Adversary(self.options["adversarial"], first, self.options["r1"])
