@@ -1,5 +1,7 @@
 """Six bad models, each refused before it has traffic, and a good one let through."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -181,6 +183,15 @@ def test_scores_of_an_evaluation_go_into_the_manifest(world, tmp_path):
 def test_a_folder_that_holds_no_world_is_named(tmp_path):
     with pytest.raises(UserError, match=r"config.json: no such file"):
         pack(tmp_path, tmp_path / "version", Opening())
+
+
+def test_a_world_of_no_numbers_is_named_when_it_is_to_be_pushed(world, tmp_path):
+    shutil.copytree(world, tmp_path / "world")
+    tensors = load_tensors(world / "weights.safetensors")
+    tensors["dynamics.registers"].view(-1)[0] = torch.nan
+    save_tensors(tmp_path / "world" / "weights.safetensors", tensors)
+    with pytest.raises(UserError, match="frames are no finite numbers"):
+        pack(tmp_path / "world", tmp_path / "version", Opening())
 
 
 def test_a_report_is_that_of_its_last_check():

@@ -214,7 +214,9 @@ class ModelBackend:
 
     @torch.no_grad()
     def _keep_equal(self) -> None:
-        """Keep the benches on which every row has the bits it has on the widest; `UserError` where its place there counts.
+        """Keep the benches on which every row has the bits it has on the widest.
+
+        `UserError` where its place there counts, and of a world that makes no finite numbers, of which no two are alike.
 
         Whatever lies in the slots will do, with the noise of each.
         """
@@ -230,6 +232,10 @@ class ModelBackend:
             return found
 
         widest = rows_on(self._benches[-1], everybody)
+        if not all(finite(self._benches[-1].rows.drive)):
+            raise UserError(
+                "the world's frames are no finite numbers; take the world of an earlier state, or train it anew"
+            )
         if not same(widest, rows_on(self._benches[-1], everybody[::-1])):
             raise UserError(
                 f"slots = {self.slots}: on this machine a world's frames would depend on its place among the others; "
