@@ -152,8 +152,10 @@ def measured(
 
 
 class SteeringReader:
-    """Keeps how far the steering that a judge (evaluation/judge.py) reads from every system's video is from what was commanded, in the
-    control's unit; a measure that gives no metric."""
+    """Keeps how far the steering that a judge (evaluation/judge.py) reads from the model's and the real video is from what was commanded,
+    in the control's unit; a measure that gives no metric."""
+
+    systems = ("model", "real")
 
     def __init__(self, folder: Path, driven: World):
         judge = World.load(folder, str(driven.device)).inverse
@@ -167,7 +169,8 @@ class SteeringReader:
 
     def __call__(self, scene: Scene) -> dict[str, Rows]:
         context = scene.clip.actions_BFA.shape[1] - scene.systems["real"].shown_BHHWC.shape[1]
-        for system, seen in scene.systems.items():
+        for system in self.systems:
+            seen = scene.systems[system]
             read = self.judge.read(seen.after(self.judge.past + 1))[..., self.read_at]
             told = slice(context, context + read.shape[1])
             missed = (read - scene.clip.actions_BFA[:, told, self.told_at]).abs()

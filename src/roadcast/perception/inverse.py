@@ -14,6 +14,8 @@ SHIFTS = [(y, x) for y in (-2, 0, 2) for x in range(-6, 7)]
 """Pixels of SIZE, down and across, that a place is looked for at in the next picture."""
 CELL = 8
 """Pixels of SIZE across a place that is looked for; places overlap by half."""
+AT_ONCE = 32
+"""Pairs of frames that are compared at a time: a megabyte, which stays in the processor's cache."""
 
 
 class InverseDynamics(nn.Module):
@@ -21,7 +23,7 @@ class InverseDynamics(nn.Module):
 
     The inverse model of Baker et al. 2022 (Video PreTraining, section 3), which looks past the command that it names: real cars
     answer after 150 to 200 ms. It is shown no picture, but how well each place of one frame matches places of the next
-    (`matches`), so that it can know no road by heart, and reads an imagined picture, paler or softer, as it reads a real one.
+    (`mismatches`), so that it can know no road by heart, and reads an imagined picture, paler or softer, as it reads a real one.
     What it says rests on p + q + 2 frames, and on no command: it cannot continue a habit, only see motion.
     """
 
@@ -75,8 +77,14 @@ def mismatches(frames_BFHWC: Tensor) -> Tensor:
     before, after = (rearrange(part, "b f h w -> (b f) 1 h w") for part in (x[:, :-1], x[:, 1:]))
     down, across = (max(shift[axis] for shift in SHIFTS) for axis in (0, 1))
     after = F.pad(after, (across, across, down, down), mode="replicate")
-    costs, miss = [], torch.empty_like(before)
+    return torch.cat([_costs(*pair) for pair in zip(before.split(AT_ONCE), after.split(AT_ONCE), strict=True)])
+
+
+def _costs(before_N1HW: Tensor, after_N1HW: Tensor) -> Tensor:
+    """`mismatches` of pairs of frames, the later ones with a margin as wide as the shifts."""
+    (height, width), costs, miss = SIZE, [], torch.empty_like(before_N1HW)
+    down, across = (max(shift[axis] for shift in SHIFTS) for axis in (0, 1))
     for y, z in SHIFTS:
-        moved = after[..., down + y : down + y + SIZE[0], across + z : across + z + SIZE[1]]
-        costs.append(F.avg_pool2d(torch.sub(moved, before, out=miss).abs_(), CELL, CELL // 2, padding=CELL // 4))
+        moved = after_N1HW[..., down + y : down + y + height, across + z : across + z + width]
+        costs.append(F.avg_pool2d(torch.sub(moved, before_N1HW, out=miss).abs_(), CELL, CELL // 2, padding=CELL // 4))
     return torch.cat(costs, dim=1)
