@@ -244,12 +244,16 @@ class Conductor:
             timer.cancel()
 
     def _chosen(self, due: dict[Wheel, float], now: float) -> list[Wheel]:
-        """Who is stepped: all that are due. While anybody drives in real time, one only of those that no one waits for."""
+        """Who is stepped: all that are due, or the one that has been for longest where they are not batched, so that nobody's frame waits
+        for another's. While anybody drives in real time, one only of those that no one waits for."""
         live = [wheel for wheel in due if not wheel.background]
         idle = sorted((wheel for wheel in due if wheel.background), key=lambda wheel: wheel.stepped_s)
         if not any(due[wheel] <= now for wheel in live):
             return idle if not live else idle[:1]
-        return [wheel for wheel in live if due[wheel] <= now + self._slack_s] + idle[:1]
+        chosen = [wheel for wheel in live if due[wheel] <= now + self._slack_s]
+        if len(chosen) > 1 and not self.backend.batches:
+            return [min(chosen, key=lambda wheel: due[wheel])]
+        return chosen + idle[:1]
 
     async def _tick(self, wheels: list[Wheel]) -> None:
         """One step of these; if it fails, each alone, and who fails alone is ended. No one has moved before a step is whole."""
