@@ -4,10 +4,10 @@
     python benchmarks/ladder.py tell OUT [OUT ...] --to docs/results/ladder
     python benchmarks/ladder.py --quick
 
-`run` takes the world down by Self-Forcing to 4, 2 and 1 passes a frame, once a seed, and to 4 by consistency distillation and by shortcuts,
-for --rivals of them; and measures each beside the world as it was in 64, 4 and 1 passes, which has no seed but the noise: --undistilled
-of them. Stopped, the same command goes on. `tell` writes TO.json, and the tables of TO.md, from one such folder a data set; the keys of
-TO.json are those of the first. The last line printed is one JSON object of the figures.
+`run` takes the world down by Self-Forcing to 4, 2 and 1 passes a frame, rung by rung, and straight to 1 in the steps of two rungs, once a
+seed; and to 4 by consistency distillation and by shortcuts, for --rivals of them. It measures each beside the world as it was in 64, 4 and 1
+passes, which has no seed but the noise: --undistilled of them. Stopped, the same command goes on. `tell` writes TO.json, and the tables of
+TO.md, from one such folder a data set; the keys of TO.json are those of the first. The last line printed is one JSON object of the figures.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import platform
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -31,9 +31,28 @@ from roadcast.presets import preset_config
 from roadcast.training.ladder import ladder
 from roadcast.training.run import train
 
-WAYS = {"self_forcing": (4, 2, 1), "consistency": (4,), "shortcut": (4,)}
+
+@dataclass(frozen=True)
+class Way:
+    """A way down: what tables call it, the objective, the passes of its rungs, and how many times the usual steps each is trained for."""
+
+    name: str
+    method: str
+    passes: tuple[int, ...]
+    times: int = 1
+
+    @property
+    def folder(self) -> str:
+        return self.name.replace(" ", "_").replace("-", "_")
+
+
+STRAIGHT = Way("self-forcing straight", "self_forcing", (1,), times=2)
+WAYS = (
+    Way("self-forcing", "self_forcing", (4, 2, 1)), STRAIGHT,
+    Way("consistency", "consistency", (4,)), Way("shortcut", "shortcut", (4,)),
+)  # fmt: skip
 TEACHER, NAIVE = 64, (4, 1)
-ONE_STEP = "1, self-forcing"
+ONE_STEP = f"1, {STRAIGHT.name}"
 MARK = "<!-- below: python benchmarks/ladder.py tell -->\n"
 
 
@@ -90,13 +109,13 @@ def climb_all(args: argparse.Namespace) -> dict[str, float]:
         if seed in args.seeds[: args.undistilled]:
             rungs = [Rung(str(TEACHER), args.world, TEACHER)]
             rungs += [Rung(f"{n}, not distilled", args.world, n) for n in NAIVE]
-        for way, passes in WAYS.items():
-            if way != "self_forcing" and seed not in args.seeds[: args.rivals]:
+        for way in WAYS:
+            if way.method != "self_forcing" and seed not in args.seeds[: args.rivals]:
                 continue
-            folder = args.out / f"seed{seed}" / way
-            down = replace(ladder(args.world, config, passes, args.steps, way), seed=seed)
+            folder = args.out / f"seed{seed}" / way.folder
+            down = replace(ladder(args.world, config, way.passes, way.times * args.steps, way.method), seed=seed)
             train(down, folder, report=report, device=args.device)
-            rungs += [Rung(f"{n}, {way.replace('_', '-')}", folder / f"{way}_{n}" / "world", n) for n in passes]
+            rungs += [Rung(f"{n}, {way.name}", folder / f"{way.method}_{n}" / "world", n) for n in way.passes]
         told = climb(rungs, reel, args.out / f"seed{seed}" / "rungs", args.device, seed=1000 * seed, **settings)
         for name, row in told.items():
             figures.setdefault(name, []).append(row)
