@@ -4,10 +4,11 @@
     python benchmarks/ladder.py tell OUT [OUT ...] --to docs/results/ladder
     python benchmarks/ladder.py --quick
 
-`run` takes the world down by Self-Forcing to 4, 2 and 1 passes a frame, rung by rung, and straight to 1 in the steps of two rungs, once a
-seed; and to 4 by consistency distillation and by shortcuts, for --rivals of them. It measures each beside the world as it was in 64, 4 and 1
-passes, which has no seed but the noise: --undistilled of them. Stopped, the same command goes on. `tell` writes TO.json, and the tables of
-TO.md, from one such folder a data set; the keys of TO.json are those of the first. The last line printed is one JSON object of the figures.
+`run` takes the world down by Self-Forcing to 4, 2 and 1 passes a frame, rung by rung, and straight to 1 in the steps of two rungs, once
+a seed; and to 4 by consistency distillation and by shortcuts, for --rivals of them. It measures each beside the world as it was in 64, 4
+and 1 passes, which has no seed but the noise: --undistilled of them. Stopped, the same command goes on. `tell` writes TO.json, and the
+tables of TO.md, from one such folder a data set; the keys of TO.json are those of the first. The last line printed is one JSON object of
+the figures.
 """
 
 import argparse
