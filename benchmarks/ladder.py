@@ -144,8 +144,8 @@ def protocol(args: argparse.Namespace, config: Config, reel: Reel) -> dict[str, 
 
 
 def headline(figures: dict[str, list[dict[str, float]]]) -> dict[str, float]:
-    """The ratios that the ladder is judged by; nothing where there are no Frechet distances."""
-    teacher, one = figures[str(TEACHER)], figures[ONE_STEP]
+    """The ratios that the ladder is judged by; nothing without the world as it was, or without Frechet distances."""
+    teacher, one = figures.get(str(TEACHER), [{}]), figures[ONE_STEP]
     return summary(teacher, one) if "frechet_8" in teacher[0] else {}
 
 
