@@ -143,7 +143,7 @@ def slow_client(seconds: float) -> Figures:
 def churn(sessions: int) -> Figures:
     """The first tenth is let pass before memory is looked at."""
     with hosted(mock(fps=30, seats=64, linger_s=0.5)) as host:
-        asyncio.run(come_and_go(host.url, 64))
+        asyncio.run(come_and_go(host.url, min(64, sessions // 4)))
         first = settled(host)
         begun = time.monotonic()
         asyncio.run(come_and_go(host.url, sessions // 10))
@@ -190,14 +190,14 @@ def percent(values: list[float], which: int) -> float:
 
 def phases(quick: bool) -> dict[str, Callable[[], Figures]]:
     """Every phase in its size."""
-    seconds = 4.0 if quick else 60.0
+    seconds = 3.0 if quick else 60.0
     return {
         "page": lambda: page(seconds),
         "crowd": lambda: crowd(seconds),
         "world": lambda: world(seconds / 2),
         "slow": lambda: slow_client(seconds),
-        "churn": lambda: churn(200 if quick else 10_000),
-        "replica": lambda: replica(40 if quick else 150),
+        "churn": lambda: churn(60 if quick else 10_000),
+        "replica": lambda: replica(20 if quick else 150),
     }
 
 
@@ -236,7 +236,7 @@ def commit() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--quick", action="store_true", help="seconds of each, 200 sessions: a glance in place of a measurement"
+        "--quick", action="store_true", help="seconds of each, 60 sessions: a glance in place of a measurement"
     )
     parser.add_argument("--only", nargs="+", choices=list(phases(True)), metavar="PHASE", help=", ".join(phases(True)))
     parser.add_argument("--to", type=Path, help="a folder to keep figures and table in")
