@@ -15,7 +15,7 @@ from roadcast.data.reel.store import Reel
 from roadcast.errors import UserError
 from roadcast.evaluation.extractors import Extractor, ending_at
 from roadcast.evaluation.measures import Measure, Rows
-from roadcast.evaluation.protocol import read_clips
+from roadcast.evaluation.protocol import make_protocol, read_clips
 from roadcast.evaluation.result import Result
 from roadcast.evaluation.runner import evaluate
 from roadcast.evaluation.sweep import Progress
@@ -73,7 +73,8 @@ def climb(
 ) -> dict[str, dict[str, float]]:  # fmt: skip
     """The figures of each rung by its name; each leaves its evaluation and rung.json in `folder`/NAME.
 
-    A rung that was measured before, of the same weights, passes, reel, seed and settings, is not measured again.
+    A rung that was measured before, of the same weights, passes, reel, seed and settings, is not measured again; times are taken anew, of
+    all rungs in turn, so that what else the machine does falls on all of them.
     settings  as `measured` has them
     """
     figures = {}
@@ -93,7 +94,8 @@ def climb(
         result.save(where, title=f"Evaluation of {rung.name}")
         text = json.dumps({"asked": asked, "figures": figures[rung.name]}, indent=1) + "\n"
         write_file(kept, lambda beside, text=text: beside.write_text(text))
-    return figures
+    times = timed(rungs, reel, device, *(settings[name] for name in ("split", "context", "horizon")))
+    return {name: told | times[name] for name, told in figures.items()}
 
 
 def measured(
@@ -147,7 +149,6 @@ def measured(
         told["steering"] = result.steering.spearman
     if reader is not None:
         told["steering_error"], told["real_steering_error"] = reader.error("model"), reader.error("real")
-    told["ms_dynamics"], told["ms_decoder"] = milliseconds(world, reel, passes, result)
     return told, result
 
 
@@ -184,23 +185,32 @@ class SteeringReader:
 
 
 @torch.no_grad()
-def milliseconds(world: World, reel: Reel, passes: int, result: Result, frames: int = 12) -> tuple[float, float]:
-    """Median time of one frame of one driver: the dynamics' passes, and the decoder, which is the same for all rungs."""
-    clip = read_clips(reel, result.protocol, [0]).to(world.device)
-    assert clip.frames_BFHWC is not None
-    context = result.protocol.context
-    z = world.tokenizer.encode(clip.frames_BFHWC[:, :context])
-    made = world.rollout(passes).unroll(z, clip.actions_BFA, clip.known_BFA, [0])
-    dynamics, decoder = [], []
-    for _ in range(min(frames, result.protocol.horizon)):
-        times = [clock(world)]
-        z_next = next(made)
-        times.append(clock(world))
-        world.tokenizer.decode(z_next)
-        times.append(clock(world))
-        dynamics.append(times[1] - times[0])
-        decoder.append(times[2] - times[1])
-    return 1000 * statistics.median(dynamics), 1000 * statistics.median(decoder)
+def timed(
+    rungs: Sequence[Rung], reel: Reel, device: str, split: str, context: int, horizon: int, rounds: int = 3, frames: int = 12
+) -> dict[str, dict[str, float]]:  # fmt: skip
+    """Median milliseconds of one frame of one driver, by rung: the dynamics' passes, and the decoder, which is the same for all."""
+    spans: dict[str, list[tuple[float, float]]] = {rung.name: [] for rung in rungs}
+    for _ in range(rounds):
+        for rung in rungs:
+            world = World.load(rung.world, device)
+            asked = make_protocol(
+                world, reel, split=split, clips=2, context=context, horizon=horizon, steps=rung.passes, seed=0
+            )
+            clip = read_clips(reel, asked, [0]).to(world.device)
+            assert clip.frames_BFHWC is not None
+            z = world.tokenizer.encode(clip.frames_BFHWC[:, :context])
+            made = world.rollout(rung.passes).unroll(z, clip.actions_BFA, clip.known_BFA, [0])
+            for _ in range(min(frames, horizon)):
+                times = [clock(world)]
+                z_next = next(made)
+                times.append(clock(world))
+                world.tokenizer.decode(z_next)
+                times.append(clock(world))
+                spans[rung.name].append((times[1] - times[0], times[2] - times[1]))
+    return {
+        name: {f"ms_{part}": 1000 * statistics.median(one) for part, one in zip(("dynamics", "decoder"), zip(*both))}
+        for name, both in spans.items()
+    }
 
 
 def clock(world: World) -> float:
