@@ -144,9 +144,9 @@ def protocol(args: argparse.Namespace, config: Config, reel: Reel) -> dict[str, 
 
 
 def headline(figures: dict[str, list[dict[str, float]]]) -> dict[str, float]:
-    """The ratios that the ladder is judged by; nothing without the world as it was, or without Frechet distances."""
-    teacher, one = figures.get(str(TEACHER), [{}]), figures[ONE_STEP]
-    return summary(teacher, one) if "frechet_8" in teacher[0] else {}
+    """The ratios that the ladder is judged by; nothing where one of the two rungs was not gone, or without Frechet distances."""
+    teacher, one = figures.get(str(TEACHER)), figures.get(ONE_STEP)
+    return summary(teacher, one) if teacher and one and "frechet_8" in teacher[0] else {}
 
 
 def write(outs: Sequence[Path], to: Path) -> dict[str, float]:
