@@ -164,6 +164,7 @@ def serving(folder: Path, seats: int, fps: float, slow_s: float) -> Iterator[str
     (hooks / "sitecustomize.py").write_text(HOOKS)
     os.environ |= {"ROADCAST_FAULT": str(folder / "fault"), "ROADCAST_SLOW_S": str(1.5 * slow_s)}
     os.environ["PYTHONPATH"] = os.pathsep.join([str(hooks), *filter(None, [os.environ.get("PYTHONPATH")])])
+    sys.path.insert(0, str(hooks))  # which is what the gate's process gets
     command = [
         sys.executable, "-m", "roadcast", "serve", f"{MODEL}@{ALIAS}", "--registry", str(folder / "registry"), "--port", "0",
         "--seats", str(seats), "--fps", str(fps), "--slow-ms", str(1000 * slow_s),
