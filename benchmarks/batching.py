@@ -81,8 +81,9 @@ def chart(rates: dict[str, dict[int, float]], title: str) -> np.ndarray:
         write(image, str(sessions), middle, top + high + 24, QUIET, align=0.5)
         for m, (how, rate) in enumerate(rates.items()):
             x, y = middle + BAR * (m - (len(rates) - 1) / 2), top + high * (1 - rate[sessions] / most)
-            line(image, x, top + high, x, y, COLOURS[how], 14)
-            write(image, f"{rate[sessions]:.0f}", x, y - 12, INK, 0.34, align=0.5)
+            corners = [(round(SCALE * u), round(SCALE * v)) for u, v in ((x - 7, y), (x + 7, top + high))]
+            cv2.rectangle(image, *corners, COLOURS[how], cv2.FILLED)
+            write(image, f"{rate[sessions]:.0f}", x, y - 6, INK, 0.34, align=0.5)
     level = top + high * (1 - one / most)
     line(image, left, level, left + wide * len(eager), level, QUIET, 1)
     words = f"sessions; bars: frames/s together ({' beside '.join(rates)}); line: one session, eager"
