@@ -190,13 +190,13 @@ def percent(values: list[float], which: int) -> float:
 
 def phases(quick: bool) -> dict[str, Callable[[], Figures]]:
     """Every phase in its size."""
-    seconds = 3.0 if quick else 60.0
+    seconds = 2.0 if quick else 60.0
     return {
         "page": lambda: page(seconds),
         "crowd": lambda: crowd(seconds),
         "world": lambda: world(seconds / 2),
         "slow": lambda: slow_client(seconds),
-        "churn": lambda: churn(60 if quick else 10_000),
+        "churn": lambda: churn(32 if quick else 10_000),
         "replica": lambda: replica(20 if quick else 150),
     }
 
@@ -236,7 +236,7 @@ def commit() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--quick", action="store_true", help="seconds of each, 60 sessions: a glance in place of a measurement"
+        "--quick", action="store_true", help="seconds of each, 32 sessions: a glance in place of a measurement"
     )
     parser.add_argument("--only", nargs="+", choices=list(phases(True)), metavar="PHASE", help=", ".join(phases(True)))
     parser.add_argument("--to", type=Path, help="a folder to keep figures and table in")
