@@ -10,7 +10,7 @@ A `roadcast serve` on a registry, in a process of its own, drives the world in t
 
 The first five are worlds that are so by their files; a crash on load, and what happens in service, are put into the server's process (and
 the gate's) by a `sitecustomize.py`, for no file of a world can do it. `--quick` leaves out the gate, which the server asks anyway, and
-tries two kinds past it and one fault in service. The last line is a JSON object: seconds from the move or the fault to
+tries one kind past it and one fault in service. The last line is a JSON object: seconds from the move or the fault to
 the record in the registry's log, by kind; what is not "ok" is in `failed`.
 """
 
@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from roadcast.cli.device import leave_a_core
 from roadcast.cli.folders import IN_THE_BOX
 from roadcast.client import Moved, Refused, connect, models
 from roadcast.safetensors import load_tensors, save_tensors
@@ -51,7 +52,7 @@ KINDS = {
 }  # fmt: skip
 """Of bad versions, and by which check of the gate each must be refused."""
 FAULTS = ("nan", "error", "frozen", "slow")
-QUICK_KINDS, QUICK_FAULTS = ("corrupt", "frozen"), ("nan",)
+QUICK_KINDS, QUICK_FAULTS = ("frozen",), ("nan",)
 
 HOOKS = """
 import importlib.util, os, signal, sys, time
@@ -246,6 +247,7 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=600.0)
     parser.add_argument("--keep", type=Path, help="a folder for the registry and the server's log")
     asked = parser.parse_args()
+    leave_a_core()  # as the server does, which takes the gate's word only for as many threads as its own
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked.keep or Path(temporary)
         folder.mkdir(exist_ok=True, parents=True)
