@@ -260,7 +260,8 @@ def measure(folder: Path, asked: argparse.Namespace) -> dict:
     with np.load(IN_THE_BOX / "scenes.npz") as scenes:
         np.savez(world / "scenes.npz", **{name: scenes[name][:SCENES] for name in scenes.files})
     pack(world, good, Opening())
-    worlds = {kind: bad(good, folder / kind, kind) for kind in (QUICK_KINDS if asked.quick else KINDS)}
+    kinds, faults = (QUICK_KINDS, QUICK_FAULTS) if asked.quick else (KINDS, FAULTS)
+    worlds = {kind: bad(good, folder / kind, kind) for kind in kinds}
     registry, gate = Registry(FolderStore(folder / "registry")), Gate(Limits(frame_times=2.0))
     for _ in range(2):
         number = push(registry, good)
@@ -299,7 +300,7 @@ def measure(folder: Path, asked: argparse.Namespace) -> dict:
             result["gate_s"][kind] = round(time.monotonic() - begun, 1)
             check(f"gate: {kind}", report.refusal.startswith(KINDS[kind]) and served(stable), report.refusal)
             go_on(f"gate: {kind}", drivers)
-        for kind in QUICK_KINDS if asked.quick else KINDS:
+        for kind in kinds:
             number = push(registry, worlds[kind], kind)
             registry.store.set_alias(MODEL, ALIAS, number)
             result["past_the_gate_s"][kind] = heard(number, "refuse", "quarantine")
@@ -307,7 +308,7 @@ def measure(folder: Path, asked: argparse.Namespace) -> dict:
             check(f"past the gate: {kind}", why.startswith(KINDS[kind]) and served(stable), why)
             go_on(f"past the gate: {kind}", drivers)
             registry.store.set_alias(MODEL, ALIAS, stable)
-        for kind in QUICK_FAULTS if asked.quick else FAULTS:
+        for kind in faults:
             number = push(registry, good)
             registry.passed(MODEL, number, gate.build)
             registry.promote(MODEL, number, ALIAS)

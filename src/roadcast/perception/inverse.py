@@ -12,6 +12,8 @@ SIZE = (64, 128)
 """Height and width that pictures are brought to."""
 SHIFTS = [(y, x) for y in (-2, 0, 2) for x in range(-6, 7)]
 """Pixels of SIZE, down and across, that a place is looked for at in the next picture."""
+DOWN, ACROSS = (max(shift[axis] for shift in SHIFTS) for axis in (0, 1))
+"""The longest of SHIFTS."""
 CELL = 8
 """Pixels of SIZE across a place that is looked for; places overlap by half."""
 AT_ONCE = 32
@@ -75,16 +77,14 @@ def mismatches(frames_BFHWC: Tensor) -> Tensor:
     deviation, mean = torch.std_mean(grey, dim=(1, 2, 3), keepdim=True)
     x = rearrange((grey - mean) / (deviation + 1), "(b f) 1 h w -> b f h w", b=len(frames_BFHWC))
     before, after = (rearrange(part, "b f h w -> (b f) 1 h w") for part in (x[:, :-1], x[:, 1:]))
-    down, across = (max(shift[axis] for shift in SHIFTS) for axis in (0, 1))
-    after = F.pad(after, (across, across, down, down), mode="replicate")
+    after = F.pad(after, (ACROSS, ACROSS, DOWN, DOWN), mode="replicate")
     return torch.cat([_costs(*pair) for pair in zip(before.split(AT_ONCE), after.split(AT_ONCE), strict=True)])
 
 
 def _costs(before_N1HW: Tensor, after_N1HW: Tensor) -> Tensor:
     """`mismatches` of pairs of frames, the later ones with a margin as wide as the shifts."""
     (height, width), costs, miss = SIZE, [], torch.empty_like(before_N1HW)
-    down, across = (max(shift[axis] for shift in SHIFTS) for axis in (0, 1))
     for y, z in SHIFTS:
-        moved = after_N1HW[..., down + y : down + y + height, across + z : across + z + width]
+        moved = after_N1HW[..., DOWN + y : DOWN + y + height, ACROSS + z : ACROSS + z + width]
         costs.append(F.avg_pool2d(torch.sub(moved, before_N1HW, out=miss).abs_(), CELL, CELL // 2, padding=CELL // 4))
     return torch.cat(costs, dim=1)

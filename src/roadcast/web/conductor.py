@@ -251,8 +251,8 @@ class Conductor:
         if not any(due[wheel] <= now for wheel in live):
             return idle if not live else idle[:1]
         chosen = [wheel for wheel in live if due[wheel] <= now + self._slack_s]
-        if len(chosen) > 1 and not self.backend.batches:
-            return [min(chosen, key=lambda wheel: due[wheel])]
+        if not self.backend.batches:
+            chosen = [min(chosen, key=lambda wheel: due[wheel])]
         return chosen + idle[:1]
 
     async def _tick(self, wheels: list[Wheel]) -> None:
