@@ -1,6 +1,6 @@
 """Whether a world lives on: thousands of frames on its own output, by recorded commands and by a sine of steering.
 
-    python benchmarks/endurance.py RUN/world REEL [--frames 2000] [--split train] [--out strips.png]
+    python benchmarks/endurance.py RUN/world REEL [--frames 2000] [--split train] [--period 8] [--out strips.png]
     python benchmarks/endurance.py --quick
 
 The longest recording of the split gives the first frames, the commands (again from its start where it is too short) and the real frames
@@ -30,7 +30,7 @@ from roadcast.evaluation.video_io import encode
 from roadcast.flow.world import World
 from roadcast.presets import preset_config
 
-CONTEXT, WINDOW, PERIOD_S, AMPLITUDE = 16, 64, 8.0, 0.5
+CONTEXT, WINDOW, AMPLITUDE = 16, 64, 0.5
 
 
 def main() -> None:
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("reel", type=Path, nargs="?")
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("--split", default="train")
+    parser.add_argument("--period", type=float, default=8.0, help="of the sine, in seconds")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
@@ -48,10 +49,10 @@ def main() -> None:
         return
     if args.world is None or args.reel is None:
         parser.error("give a world and a reel, or --quick")
-    print(json.dumps(endure(World.load(args.world), Reel(args.reel), args.split, args.frames, args.out)))
+    print(json.dumps(endure(World.load(args.world), Reel(args.reel), args.split, args.frames, args.period, args.out)))
 
 
-def endure(world: World, reel: Reel, split: str, frames: int, out: Path | None) -> dict[str, float]:
+def endure(world: World, reel: Reel, split: str, frames: int, period: float, out: Path | None) -> dict[str, float]:
     """Drive both ways and judge; strips go to `out`."""
     longest = max(
         (n for n, video in enumerate(reel.videos) if video.split == split), key=lambda n: reel.videos[n].frames
@@ -65,7 +66,7 @@ def endure(world: World, reel: Reel, split: str, frames: int, out: Path | None) 
     real = clip.frames_BFHWC[0].numpy()
     told: dict[str, float] = {"frames": frames, "recorded_frames": length}
     strips = [real[again[CONTEXT :: round(5 * world.fps)].numpy()]]
-    for name, actions in {"recorded": recorded, "sine": sine(recorded, world)}.items():
+    for name, actions in {"recorded": recorded, "sine": sine(recorded, world, period)}.items():
         started = time.perf_counter()
         made = world.imagine(torch.as_tensor(real[None, :CONTEXT]), actions, known | (actions != 0), [0])[0].numpy()
         told[f"{name}_fps"] = frames / (time.perf_counter() - started)
@@ -76,12 +77,12 @@ def endure(world: World, reel: Reel, split: str, frames: int, out: Path | None) 
     return told
 
 
-def sine(recorded_1FA: Tensor, world: World) -> Tensor:
-    """Steering `AMPLITUDE sin(2 pi t / PERIOD_S)` of its typical size, the other controls at their recorded median."""
+def sine(recorded_1FA: Tensor, world: World, period: float) -> Tensor:
+    """Steering `AMPLITUDE sin(2 pi t / period)` of its typical size, the other controls at their recorded median."""
     actions = recorded_1FA.median(dim=1, keepdim=True).values.expand_as(recorded_1FA).clone()
     t = torch.arange(actions.shape[1]) / world.fps
     steer = world.actions.index("steer")
-    actions[:, :, steer] = AMPLITUDE * ACTIONS["steer"].scale * torch.sin(2 * math.pi * t / PERIOD_S)
+    actions[:, :, steer] = AMPLITUDE * ACTIONS["steer"].scale * torch.sin(2 * math.pi * t / period)
     return actions
 
 
@@ -110,7 +111,7 @@ def quick(folder: Path) -> dict[str, float]:
     )
     ingest("toyroad:recordings=1,frames=100,height=64,width=128", folder / "reel", height=64, width=128, split="train")
     torch.manual_seed(0)
-    return endure(World(config).eval(), Reel(folder / "reel"), "train", 200, folder / "strips.png")
+    return endure(World(config).eval(), Reel(folder / "reel"), "train", 200, 8.0, folder / "strips.png")
 
 
 if __name__ == "__main__":
