@@ -54,9 +54,10 @@ def main() -> None:
 
 def endure(world: World, reel: Reel, split: str, frames: int, period: float, out: Path | None) -> dict[str, float]:
     """Drive both ways and judge; strips go to `out`."""
-    longest = max(
-        (n for n, video in enumerate(reel.videos) if video.split == split), key=lambda n: reel.videos[n].frames
-    )
+    videos = [n for n, video in enumerate(reel.videos) if video.split == split]
+    if not videos:
+        raise SystemExit(f"{reel.path}: has no recording in split {split}; give --split")
+    longest = max(videos, key=lambda n: reel.videos[n].frames)
     video = reel.videos[longest]
     length = min(video.frames, CONTEXT + frames)
     clip = read_clips(reel, [(longest, video.first)], length, world.actions)

@@ -4,11 +4,11 @@
     python benchmarks/ladder.py tell OUT [OUT ...] --to docs/results/ladder
     python benchmarks/ladder.py --quick
 
-`run` takes the world down by Self-Forcing to 4, 2 and 1 passes a frame, rung by rung, and straight to 1 in the steps of six rungs, once
-a seed; and to 4 by consistency distillation and by shortcuts, for --rivals of them. It measures each beside the world as it was in 64, 4
-and 1 passes, which has no seed but the noise: --undistilled of them. Stopped, the same command goes on. `tell` writes TO.json, and the
-tables of TO.md, from one such folder a data set; the keys of TO.json are those of the first. The last line printed is one JSON object of
-the figures.
+`run` takes the world down by Self-Forcing straight to 1 pass a frame, once a seed; rung by rung to 4, 2 and 1, a sixth of those steps each,
+for --rungs of the seeds; and to 4 by consistency distillation and by shortcuts, for --rivals of them. It measures each beside the world as
+it was in 64, 4 and 1 passes, which has no seed but the noise: --undistilled of them. Stopped, the same command goes on. `tell` writes
+TO.json, and the tables of TO.md, from one such folder a data set; the keys of TO.json are those of the first. The last line printed is
+one JSON object of the figures.
 """
 
 import argparse
@@ -47,11 +47,9 @@ class Way:
         return self.name.replace(" ", "_").replace("-", "_")
 
 
+RUNGS = Way("self-forcing", "self_forcing", (4, 2, 1))
 STRAIGHT = Way("self-forcing straight", "self_forcing", (1,), times=6)
-WAYS = (
-    Way("self-forcing", "self_forcing", (4, 2, 1)), STRAIGHT,
-    Way("consistency", "consistency", (4,)), Way("shortcut", "shortcut", (4,)),
-)  # fmt: skip
+RIVALS = (Way("consistency", "consistency", (4,)), Way("shortcut", "shortcut", (4,)))
 TEACHER, NAIVE = 64, (4, 1)
 ONE_STEP = f"1, {STRAIGHT.name}"
 MARK = "<!-- below: python benchmarks/ladder.py tell -->\n"
@@ -86,6 +84,7 @@ def arguments() -> argparse.ArgumentParser:
     run.add_argument("--lpips-weights", nargs="+", default=())
     run.add_argument("--fvd-weights")
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    run.add_argument("--rungs", type=int, default=3, help="seeds that Self-Forcing goes rung by rung with")
     run.add_argument("--rivals", type=int, default=3, help="seeds that ways other than Self-Forcing are gone with")
     run.add_argument("--undistilled", type=int, default=1, help="seeds that the world as it was is measured with")
     run.add_argument("--steps", type=int, default=300)
@@ -111,26 +110,31 @@ def climb_all(args: argparse.Namespace) -> dict[str, float]:
         "split": args.split, "clips": args.clips, "context": args.context, "horizon": args.horizon, "judge": args.judge,
     }  # fmt: skip
     figures: dict[str, list[dict[str, float]]] = {}
-    for seed in args.seeds:
+    for n, seed in enumerate(args.seeds):
         rungs = []
-        if seed in args.seeds[: args.undistilled]:
+        if n < args.undistilled:
             rungs = [Rung(str(TEACHER), args.world, TEACHER)]
-            rungs += [Rung(f"{n}, not distilled", args.world, n) for n in NAIVE]
-        for way in WAYS:
-            if way.method != "self_forcing" and seed not in args.seeds[: args.rivals]:
-                continue
+            rungs += [Rung(f"{passes}, not distilled", args.world, passes) for passes in NAIVE]
+        for way in ways(args, n):
             folder = args.out / f"seed{seed}" / way.folder
             down = ladder(args.world, config, way.passes, way.times * args.steps, way.method)
             down = replace(down, seed=seed, compute=replace(down.compute, compile=args.compile))
             train(down, folder, report=report, device=args.device)
-            rungs += [Rung(f"{n}, {way.name}", folder / f"{way.method}_{n}" / "world", n) for n in way.passes]
+            rungs += [
+                Rung(f"{passes}, {way.name}", folder / f"{way.method}_{passes}" / "world", passes)
+                for passes in way.passes
+            ]
         told = climb(rungs, reel, args.out / f"seed{seed}" / "rungs", args.device, seed=1000 * seed, **settings)
         for name, row in told.items():
             figures.setdefault(name, []).append(row)
-        done = args.seeds[: args.seeds.index(seed) + 1]
-        kept = {"protocol": protocol(args, config, reel) | {"seeds": done}, "rungs": figures}
+        kept = {"protocol": protocol(args, config, reel) | {"seeds": args.seeds[: n + 1]}, "rungs": figures}
         (args.out / "ladder.json").write_text(json.dumps(kept, indent=1) + "\n")
     return headline(figures)
+
+
+def ways(args: argparse.Namespace, n: int) -> list[Way]:
+    """The ways that are gone with the n-th seed."""
+    return [*([RUNGS] if n < args.rungs else ()), STRAIGHT, *(RIVALS if n < args.rivals else ())]
 
 
 def report(task: str, done: int, total: int, figures: dict[str, float]) -> None:
