@@ -188,7 +188,7 @@ def quick(folder: Path) -> dict[str, float]:
     config.data.reel = str(folder / "reel")
     train(config, folder / "run", report=report)
     world = folder / "run" / "world"
-    few = "--seeds 0 --steps 2 --clips 4 --context 4 --horizon 16".split()
+    few = "--seeds 0 --steps 2 --clips 2 --context 4 --horizon 8".split()
     climb_all(
         arguments().parse_args(
             [
@@ -207,7 +207,8 @@ def quick(folder: Path) -> dict[str, float]:
 SIZE = {"height": 32, "width": 64}
 QUICK = [
     "data.height=32", "data.width=64", "tokenizer.widths=[8, 16, 16]", "tokenizer.decoder_widths=[]", "tokenizer.latent_channels=8",
-    "dynamics.width=32", "dynamics.depth=4", "dynamics.heads=4", "dynamics.kv_heads=2", "dynamics.context_frames=8",
+    "dynamics.width=32", "dynamics.depth=2", "dynamics.time_every=2", "dynamics.heads=4", "dynamics.kv_heads=2",
+    "dynamics.context_frames=8",
     "features.depth=1", "features.width=32", "features.heads=2",
     "train.tokenizer.steps=4", "train.dynamics.steps=4", "train.dynamics.clip_frames=16",
 ]  # fmt: skip
