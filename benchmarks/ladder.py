@@ -188,7 +188,7 @@ def quick(folder: Path) -> dict[str, float]:
     config.data.reel = str(folder / "reel")
     train(config, folder / "run", report=report)
     world = folder / "run" / "world"
-    few = "--seeds 0 --steps 2 --clips 2 --context 4 --horizon 8".split()
+    few = "--seeds 0 --steps 2 --clips 4 --context 4 --horizon 8".split()
     climb_all(
         arguments().parse_args(
             [
