@@ -30,7 +30,7 @@ from roadcast.evaluation.video_io import encode
 from roadcast.flow.world import World
 from roadcast.presets import preset_config
 
-CONTEXT, WINDOW, AMPLITUDE = 16, 64, 0.5
+CONTEXT, WINDOW, PERIOD_S, AMPLITUDE = 16, 64, 8.0, 0.5
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("reel", type=Path, nargs="?")
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("--split", default="train")
-    parser.add_argument("--period", type=float, default=8.0, help="of the sine, in seconds")
+    parser.add_argument("--period", type=float, default=PERIOD_S, help="of the sine, in seconds")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
@@ -112,7 +112,7 @@ def quick(folder: Path) -> dict[str, float]:
     )
     ingest("toyroad:recordings=1,frames=100,height=64,width=128", folder / "reel", height=64, width=128, split="train")
     torch.manual_seed(0)
-    return endure(World(config).eval(), Reel(folder / "reel"), "train", 200, 8.0, folder / "strips.png")
+    return endure(World(config).eval(), Reel(folder / "reel"), "train", 200, PERIOD_S, folder / "strips.png")
 
 
 if __name__ == "__main__":

@@ -189,18 +189,8 @@ def quick(folder: Path) -> dict[str, float]:
     train(config, folder / "run", report=report)
     world = folder / "run" / "world"
     few = "--seeds 0 --steps 2 --clips 4 --context 4 --horizon 8".split()
-    climb_all(
-        arguments().parse_args(
-            [
-                "run",
-                str(folder / "toyroad"),
-                f"--world={world}",
-                f"--test={folder / 'test'}",
-                f"--features={world}",
-                *few,
-            ]
-        )
-    )
+    where = [f"--world={world}", f"--test={folder / 'test'}", f"--features={world}"]
+    climb_all(arguments().parse_args(["run", str(folder / "toyroad"), *where, *few]))
     return write([folder / "toyroad"], folder / "ladder")
 
 
