@@ -47,6 +47,7 @@ SCORES = ROLES | {
     "identity": 1.0,
     "adversarial": 0.1,
 }  # gradients through frozen networks, a discriminator besides
+LEARNING = ROLES | {"teacher_learns": 1}
 OWN = {"context": 2, "share_from": 0.3, "share_to": 0.7}
 FULL = {"attention": "full", "time_every": 2, "sink_frames": 1}
 MODES = {
@@ -79,7 +80,7 @@ MODES = {
     "FSDP, roles, frozen ones off-loaded": Mode(2, {"shard": 2, "offload": True}, "self_forcing", ROLES, remat="block"),
     "DDP, scores": Mode(2, objective="self_forcing", options=SCORES),
     "FSDP, scores": Mode(2, {"shard": 2}, objective="self_forcing", options=SCORES, remat="block"),
-    "HSDP, roles": Mode(4, {"shard": 2}, objective="self_forcing", options=ROLES),
+    "HSDP, roles, a teacher that learns": Mode(4, {"shard": 2}, objective="self_forcing", options=LEARNING),
     "FSDP, consistency": Mode(2, {"shard": 2, "offload": True}, objective="consistency"),
     "FSDP, self-made pasts": Mode(2, {"shard": 2}, objective="self_context", options=OWN),
 }

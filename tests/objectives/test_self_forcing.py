@@ -29,6 +29,27 @@ def test_gradients_reach_the_student_through_its_own_rollout_and_never_the_teach
     assert not any(p.requires_grad for p in objective.teacher.parameters())
 
 
+def test_a_teacher_that_learns_learns_the_true_continuations_as_the_critic_does_what_was_made():
+    objective = objective_of(random_world(), teacher_learns=1, regression=0.0)
+    teacher, critic = objective.roles["teacher"], objective.roles["critic"]
+    assert objective.teacher is teacher and not objective.frozen
+    clip, true = clip_for(objective.world, 2, 7), torch.randn(2, 7, 2, 4, 4)
+    commands = commands_of(clip, clip.known_BFA, objective.world.config)
+    alike = [
+        objective.denoising(n, true, commands, 3, torch.Generator().manual_seed(0)).item() for n in (teacher, critic)
+    ]
+    assert alike[0] == alike[1]
+    with torch.no_grad():
+        for parameter in critic.parameters():
+            parameter.mul_(1.1)
+    _, terms = objective.loss(clip, torch.Generator().manual_seed(0))
+    terms["matching"].backward(retain_graph=True)
+    assert gradient(objective.student) > 0 and gradient(teacher) == gradient(critic) == 0
+    objective.trained.zero_grad()
+    terms["teacher"].backward()
+    assert gradient(teacher) > 0 and gradient(critic) == gradient(objective.student) == 0
+
+
 def test_the_student_moves_in_one_of_so_many_steps_and_the_critic_in_all():
     objective = objective_of(random_world(), critic_steps=3)
     moved = []
@@ -94,7 +115,7 @@ def test_a_finished_stage_leaves_a_world_of_as_many_passes():
 
 
 def test_score_identity_asks_nothing_where_critic_and_teacher_agree_and_never_moves_the_critic():
-    objective = objective_of(random_world(), matching=0.0, identity=1.0, regression=0.0)
+    objective = objective_of(random_world(), matching=0.0, identity=1.0, regression=0.0, teacher_learns=1)
     clip, critic = clip_for(objective.world, 2, 8), objective.roles["critic"]
     _, terms = objective.loss(clip, torch.Generator().manual_seed(0))
     assert terms["identity"] == 0
@@ -103,8 +124,8 @@ def test_score_identity_asks_nothing_where_critic_and_teacher_agree_and_never_mo
             parameter.mul_(1.1)
     _, terms = objective.loss(clip, torch.Generator().manual_seed(0))
     terms["identity"].backward()
-    assert gradient(objective.student) > 0 and gradient(critic) == 0
-    assert all(p.requires_grad for p in critic.parameters())
+    assert gradient(objective.student) > 0 and gradient(critic) == gradient(objective.teacher) == 0
+    assert all(p.requires_grad for p in objective.trained.parameters())
 
 
 def test_student_and_discriminator_learn_from_each_other_and_neither_moves_the_other():

@@ -26,10 +26,14 @@ class SelfForcing(Objective):
         grad = (f_critic(x_t, t) - f_teacher(x_t, t)) / mean |z - f_teacher(x_t, t)|          DMD, eq. 7 and 8
 
     x_t being z at a random level and f the clean frames that a network sees in it: the teacher is the many-pass world that the run
-    began with (config `start`; without one, that the stage began with), frozen, and knows what real continuations look like; the critic
+    began with (config `start`; without one, that the stage began with), and knows what real continuations look like; the critic
     begins as the teacher and learns, by the flow-matching loss on z, what the student's look like. Of a long rollout the last `window`
     frames have gradients and are judged, with the `context` frames before them, so that memory does not grow with its length. The
     student moves in one of `critic_steps` steps, the critic in all, alone in the first `critic_first`.
+
+    Where `teacher_learns`, the teacher is not frozen but goes on to learn true continuations as the critic learns made ones: by the same
+    loss, at the same levels, for as many steps. A frozen teacher differs from the critic in what it never finished learning too, which
+    moves a student that already makes what is real (LOG.md, 2026-11-29: it halves the distance to real video on the built-in road).
 
     What moves the student, by weight:
     matching     of distributions, as above
@@ -53,6 +57,7 @@ class SelfForcing(Objective):
         "shift": 3.0,
         "critic_steps": 2,
         "critic_first": 0,
+        "teacher_learns": 0,
     }
 
     def __init__(self, world: World, options: dict[str, float], losses: dict[str, float]):
@@ -62,8 +67,10 @@ class SelfForcing(Objective):
         if self.options["matching"] or self.options["identity"]:
             start = world.config.start
             began = World.load(Path(start), str(world.device)).dynamics if start else self.student.twin()
-            self.teacher = began.requires_grad_(False).eval()
             self.roles["critic"] = began.twin()
+            if self.options["teacher_learns"]:
+                self.roles["teacher"] = began.twin()
+            self.teacher = self.roles["teacher"] if "teacher" in self.roles else began.requires_grad_(False).eval()
         if self.options["adversarial"]:
             with begun_alike(world):
                 self.roles["discriminator"] = NoisedDiscriminator(self.student.channels)
@@ -79,7 +86,7 @@ class SelfForcing(Objective):
 
     @property
     def frozen(self) -> Sequence[nn.Module]:
-        return (self.teacher,) if "critic" in self.roles else ()
+        return (self.teacher,) if "critic" in self.roles and "teacher" not in self.roles else ()
 
     @property
     def moves(self) -> bool:
@@ -108,9 +115,10 @@ class SelfForcing(Objective):
                 if weight := self.options[name]:
                     terms[name] = getattr(self, name)(z, commands, context, generator)
                     loss = loss + weight * terms[name]
-        if "critic" in self.roles:
-            terms["critic"] = self.denoising(z.detach(), commands, context, generator)
-            loss = loss + terms["critic"]
+        for role, seen in {"critic": z.detach(), "teacher": z_true}.items():
+            if role in self.roles:
+                terms[role] = self.denoising(self.roles[role], seen, commands, context, generator)
+                loss = loss + terms[role]
         if "discriminator" in self.roles:
             terms["discriminator"] = self.telling(z.detach(), z_true, context, generator)
             loss = loss + terms["discriminator"]
@@ -158,7 +166,8 @@ class SelfForcing(Objective):
             z = z[:, context:]
             return ((real - fake) * (fake - z) / size(z - real).detach()).mean()
 
-        return with_constant(self.roles["critic"], score, z)
+        learning = [network for role, network in self.roles.items() if role in ("critic", "teacher")]
+        return with_constant(learning, score, z)
 
     def adversarial(self, z: Tensor, commands: Tensor, context: int, generator: torch.Generator) -> Tensor:
         """The student's half of the hinge loss, the discriminator's weights being constants."""
@@ -167,7 +176,7 @@ class SelfForcing(Objective):
         def score(z: Tensor) -> Tensor:
             return generator_hinge(discriminator(*self.noised(z, context, generator))[:, context:])
 
-        return with_constant(discriminator, score, z)
+        return with_constant([discriminator], score, z)
 
     def telling(self, z: Tensor, z_true: Tensor, context: int, generator: torch.Generator) -> Tensor:
         """The discriminator's half: true and made frames, at levels of their own."""
@@ -183,10 +192,12 @@ class SelfForcing(Objective):
         )
         return real, fake
 
-    def denoising(self, z: Tensor, commands: Tensor, context: int, generator: torch.Generator) -> Tensor:
-        """The critic's `w(t) |f(x_t, t) - z|^2` over the frames after the context, `w(t) = 1 - 0.9 t`."""
+    def denoising(
+        self, network: nn.Module, z: Tensor, commands: Tensor, context: int, generator: torch.Generator
+    ) -> Tensor:
+        """`w(t) |f(x_t, t) - z|^2` over the frames after the context, `w(t) = 1 - 0.9 t`, by which critic and teacher learn."""
         x_t, t = self.noised(z, context, generator)
-        error = (clean_frames(self.roles["critic"], x_t, t, commands, self.world.config) - z).square()
+        error = (clean_frames(network, x_t, t, commands, self.world.config) - z).square()
         return (expand(1 - 0.9 * t, z) * error)[:, context:].mean()
 
 
@@ -195,16 +206,18 @@ def size(x: Tensor) -> Tensor:
     return x.abs().mean(dim=(1, 2, 3, 4), keepdim=True).clamp_min(1e-6)
 
 
-def with_constant(network: nn.Module, score: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
-    """`score(z)`, with the gradient of z, and none for the weights of a network that `score` calls.
+def with_constant(networks: Sequence[nn.Module], score: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    """`score(z)`, with the gradient of z, and none for the weights of trained networks that `score` calls.
 
     The gradient is taken at once, while the weights are constants: a block that is computed again for it (remat) finds them so.
     """
-    network.requires_grad_(False)
+    for network in networks:
+        network.requires_grad_(False)
     try:
         leaf = z.detach().requires_grad_()
         value = score(leaf)
         (slope,) = torch.autograd.grad(value, leaf)
     finally:
-        network.requires_grad_(True)
+        for network in networks:
+            network.requires_grad_(True)
     return value.detach() + (slope * (z - leaf.detach())).sum()

@@ -12,7 +12,7 @@ def ladder(world: Path, config: Config, passes: Sequence[int], steps: int, metho
     """The configuration that takes a finished world down to each of `passes` passes a frame, one stage after another.
 
     Self-Forcing (objectives/self_forcing.py) goes down rung by rung, each stage beginning with the world that the one before it left, and
-    the finished world the teacher of all. The others have no rungs: each number of passes is trained for in turn.
+    the finished world, which goes on learning, the teacher of all. The others have no rungs: each number of passes is trained for in turn.
 
     world   the folder of the finished world, of configuration `config`
     passes  falling
@@ -45,7 +45,7 @@ def rung(before: StageConfig, passes: int, steps: int, method: str) -> StageConf
     options: dict[str, float] = {"steps": passes}
     frames = max(before.clip_frames, 16)
     if method == "self_forcing":
-        options["critic_first"] = steps // 10
+        options |= {"critic_first": steps // 10, "teacher_learns": 1}
     return StageConfig(
         objective=method,
         options=options,
@@ -55,7 +55,7 @@ def rung(before: StageConfig, passes: int, steps: int, method: str) -> StageConf
         clip_frames=frames,
         curriculum=((0, frames), (steps // 2, 2 * frames)) if method == "self_forcing" else (),
         lr=before.lr / 20,
-        lr_final=before.lr / 100,
+        lr_final=before.lr / 2000,
         warmup=min(100, steps // 10),
         ema=min(before.ema, max(0.9, 1 - 5 / steps)),
         evaluate_every=max(1, steps // 4),
