@@ -4,11 +4,11 @@
     python benchmarks/ladder.py tell OUT [OUT ...] --to docs/results/ladder
     python benchmarks/ladder.py --quick
 
-`run` takes the world down by Self-Forcing straight to 1 pass a frame, once a seed; rung by rung to 4, 2 and 1, half of those steps each,
-for --rungs of the seeds; and to 4 by consistency distillation and by shortcuts, for --rivals of them. It measures each beside the world as
-it was in 64, 4 and 1 passes, which has no seed but the noise: --undistilled of them. Stopped, the same command goes on. `tell` writes
-TO.json, and the tables of TO.md, from one such folder a data set; the keys of TO.json are those of the first. The last line printed is
-one JSON object of the figures.
+`run` takes the world down by Self-Forcing straight to 1 pass a frame, once a seed; rung by rung to 4, 2 and 1, the teacher frozen, half of
+those steps each, for --rungs of the seeds; and to 4 by consistency distillation and by shortcuts, for --rivals of them. It measures each
+beside the world as it was in 64, 4 and 1 passes, which has no seed but the noise: --undistilled of them. Stopped, the same command goes on.
+`tell` writes TO.json, and the tables of TO.md, from one such folder a data set; the keys of TO.json are those of the first. The last line
+printed is one JSON object of the figures.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import platform
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -35,19 +35,21 @@ from roadcast.training.run import train
 
 @dataclass(frozen=True)
 class Way:
-    """A way down: what tables call it, the objective, the passes of its rungs, and how many times the usual steps each is trained for."""
+    """A way down: what tables call it, the objective, the passes of its rungs, how many times the usual steps each is trained for, and
+    options of the objective beside those that `ladder` sets."""
 
     name: str
     method: str
     passes: tuple[int, ...]
     times: int = 1
+    options: dict[str, float] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:
-        return self.name.replace(" ", "_").replace("-", "_")
+        return self.name.replace(",", "").replace(" ", "_").replace("-", "_")
 
 
-RUNGS = Way("self-forcing", "self_forcing", (4, 2, 1))
+RUNGS = Way("self-forcing, frozen teacher", "self_forcing", (4, 2, 1), options={"teacher_learns": 0})
 STRAIGHT = Way("self-forcing straight", "self_forcing", (1,), times=2)
 RIVALS = (Way("consistency", "consistency", (4,)), Way("shortcut", "shortcut", (4,)))
 TEACHER, NAIVE = 64, (4, 1)
@@ -88,6 +90,9 @@ def arguments() -> argparse.ArgumentParser:
     run.add_argument("--rivals", type=int, default=3, help="seeds that ways other than Self-Forcing are gone with")
     run.add_argument("--undistilled", type=int, default=1, help="seeds that the world as it was is measured with")
     run.add_argument("--steps", type=int, default=300)
+    run.add_argument(
+        "--recovery", type=float, default=1.0, help="share of clips in which the teacher learns to lead back from drift"
+    )
     run.add_argument("--clips", type=int, default=48)
     run.add_argument("--context", type=int, default=16)
     run.add_argument("--horizon", type=int, default=64)
@@ -118,7 +123,10 @@ def climb_all(args: argparse.Namespace) -> dict[str, float]:
         for way in ways(args, n):
             folder = args.out / f"seed{seed}" / way.folder
             down = ladder(args.world, config, way.passes, way.times * args.steps, way.method)
-            down = replace(down, seed=seed, compute=replace(down.compute, compile=args.compile))
+            stages = {
+                name: replace(stage, options={**stage.options, **way.options}) for name, stage in down.train.items()
+            }
+            down = replace(down, train=stages, seed=seed, compute=replace(down.compute, compile=args.compile))
             train(down, folder, report=report, device=args.device)
             rungs += [
                 Rung(f"{passes}, {way.name}", folder / f"{way.method}_{passes}" / "world", passes)
@@ -134,7 +142,8 @@ def climb_all(args: argparse.Namespace) -> dict[str, float]:
 
 def ways(args: argparse.Namespace, n: int) -> list[Way]:
     """The ways that are gone with the n-th seed."""
-    return [*([RUNGS] if n < args.rungs else ()), STRAIGHT, *(RIVALS if n < args.rivals else ())]
+    straight = replace(STRAIGHT, options={"recovery": args.recovery})
+    return [*([RUNGS] if n < args.rungs else ()), straight, *(RIVALS if n < args.rivals else ())]
 
 
 def report(task: str, done: int, total: int, figures: dict[str, float]) -> None:
@@ -148,7 +157,7 @@ def protocol(args: argparse.Namespace, config: Config, reel: Reel) -> dict[str, 
     return {
         "test": reel.fingerprint, "source": json.loads((args.test / "reel.json").read_text())["origin"]["source"],
         "split": args.split, "clips": args.clips, "context": args.context, "horizon": args.horizon,
-        "training_steps": args.steps, "width": config.dynamics.width, "depth": config.dynamics.depth,
+        "training_steps": args.steps, "recovery": args.recovery, "width": config.dynamics.width, "depth": config.dynamics.depth,
         "size": [config.data.height, config.data.width], "commit": commit.stdout.strip(), "torch": torch.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads" if args.device == "cpu" else torch.cuda.get_device_name(),
     }  # fmt: skip

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from clips import clip_for
@@ -48,6 +49,16 @@ def test_a_teacher_that_learns_learns_the_true_continuations_as_the_critic_does_
     objective.trained.zero_grad()
     terms["teacher"].backward()
     assert gradient(teacher) > 0 and gradient(critic) == gradient(objective.student) == 0
+
+
+@pytest.mark.parametrize(("recovery", "clips"), [(0.0, range(1)), (0.5, range(20, 45)), (1.0, range(64, 65))])
+def test_in_a_share_of_the_clips_the_teacher_learns_the_truth_after_the_student_s_own_past(recovery, clips):
+    objective = objective_of(random_world(), teacher_learns=1, recovery=recovery)
+    made, true = torch.zeros(64, 7, 1, 1, 1), torch.ones(64, 7, 1, 1, 1)
+    seen = objective.truth(made, true, 3, torch.Generator().manual_seed(0))
+    own = (seen[:, :3] == 0).flatten(1).all(dim=1)
+    assert int(own.sum()) in clips
+    assert torch.equal(seen[~own], true[~own]) and torch.equal(seen[:, 3:], true[:, 3:])
 
 
 def test_the_student_moves_in_one_of_so_many_steps_and_the_critic_in_all():

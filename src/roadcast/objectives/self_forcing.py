@@ -33,7 +33,8 @@ class SelfForcing(Objective):
 
     Where `teacher_learns`, the teacher is not frozen but goes on to learn true continuations as the critic learns made ones: by the same
     loss, at the same levels, for as many steps. A frozen teacher differs from the critic in what it never finished learning too, which
-    moves a student that already makes what is real (LOG.md, 2026-11-29: it halves the distance to real video on the built-in road).
+    moves a student that already makes what is real. In a share `recovery` of the clips the past that it sees is the student's own, and
+    the truth goes on from there: 0 keeps the variety of the world that the teacher was, 1 leads back from drift (LOG.md, 2026-11-29).
 
     What moves the student, by weight:
     matching     of distributions, as above
@@ -58,6 +59,7 @@ class SelfForcing(Objective):
         "critic_steps": 2,
         "critic_first": 0,
         "teacher_learns": 0,
+        "recovery": 1.0,
     }
 
     def __init__(self, world: World, options: dict[str, float], losses: dict[str, float]):
@@ -115,10 +117,12 @@ class SelfForcing(Objective):
                 if weight := self.options[name]:
                     terms[name] = getattr(self, name)(z, commands, context, generator)
                     loss = loss + weight * terms[name]
-        for role, seen in {"critic": z.detach(), "teacher": z_true}.items():
-            if role in self.roles:
-                terms[role] = self.denoising(self.roles[role], seen, commands, context, generator)
-                loss = loss + terms[role]
+        learns = {"critic": z.detach()} if "critic" in self.roles else {}
+        if "teacher" in self.roles:
+            learns["teacher"] = self.truth(z.detach(), z_true, context, generator)
+        for role, seen in learns.items():
+            terms[role] = self.denoising(self.roles[role], seen, commands, context, generator)
+            loss = loss + terms[role]
         if "discriminator" in self.roles:
             terms["discriminator"] = self.telling(z.detach(), z_true, context, generator)
             loss = loss + terms["discriminator"]
@@ -182,6 +186,12 @@ class SelfForcing(Objective):
         """The discriminator's half: true and made frames, at levels of their own."""
         scores = [self.roles["discriminator"](*self.noised(x, context, generator))[:, context:] for x in (z_true, z)]
         return discriminator_hinge(*scores)
+
+    def truth(self, z: Tensor, z_true: Tensor, context: int, generator: torch.Generator) -> Tensor:
+        """The true continuations that a teacher learns, in a share `recovery` of the clips after what the student made of their past."""
+        recovers = torch.rand(len(z), generator=generator).to(z) < self.options["recovery"]
+        past = torch.where(expand(recovers[:, None], z), z[:, :context], z_true[:, :context])
+        return torch.cat((past, z_true[:, context:]), dim=1)
 
     def views(self, z: Tensor, commands: Tensor, context: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The clean frames that teacher and critic see in z at a random level, after the context."""
