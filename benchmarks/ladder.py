@@ -7,8 +7,8 @@
 `run` takes the world down by Self-Forcing straight to 1 pass a frame, once a seed, the teacher frozen, and in a third of the steps by a
 teacher that learns; rung by rung to 4, 2 and 1, the teacher frozen, a sixth of those steps each, for --rungs of the seeds; and to 4 by
 consistency distillation and by shortcuts, for --rivals of them. It measures each beside the world as it was in 64, 4 and 1 passes, which
-has no seed but the noise: --undistilled of them. Stopped, the same command goes on. `tell` writes TO.json, and the tables of TO.md, from one
-such folder a data set; the keys of TO.json are those of the first. The last line printed is one JSON object of the figures.
+has no seed but the noise: --undistilled of them. Stopped, the same command goes on. `tell` writes TO.json, and the tables of TO.md, from
+one such folder a data set; the keys of TO.json are those of the first. The last line printed is one JSON object of the figures.
 """
 
 import argparse
