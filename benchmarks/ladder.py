@@ -197,7 +197,7 @@ def quick(folder: Path) -> dict[str, float]:
     """All of it on a world of a few thousand weights, at a size that says nothing but that it runs."""
     config = override(preset_config("tiny"), QUICK)
     size = f"height={config.data.height},width={config.data.width}"
-    ingest(f"toyroad:recordings=4,frames=40,weather=clear,{size}", folder / "reel", **SIZE)
+    ingest(f"toyroad:recordings=4,frames=40,weather=clear,{size}", folder / "reel", split="train", **SIZE)
     ingest(f"toyroad:recordings=4,frames=40,weather=clear,seed=1,{size}", folder / "test", split="test", **SIZE)
     config.data.reel = str(folder / "reel")
     train(config, folder / "run", report=report)
