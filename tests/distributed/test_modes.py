@@ -80,7 +80,8 @@ MODES = {
     "FSDP, roles, frozen ones off-loaded": Mode(2, {"shard": 2, "offload": True}, "self_forcing", ROLES, remat="block"),
     "DDP, scores": Mode(2, objective="self_forcing", options=SCORES),
     "FSDP, scores": Mode(2, {"shard": 2}, objective="self_forcing", options=SCORES, remat="block"),
-    "HSDP, roles, a teacher that learns": Mode(4, {"shard": 2}, objective="self_forcing", options=LEARNING),
+    "FSDP, a teacher that learns": Mode(2, {"shard": 2}, objective="self_forcing", options=LEARNING),
+    "HSDP, roles": Mode(4, {"shard": 2}, objective="self_forcing", options=ROLES),
     "FSDP, consistency": Mode(2, {"shard": 2, "offload": True}, objective="consistency"),
     "FSDP, self-made pasts": Mode(2, {"shard": 2}, objective="self_context", options=OWN),
 }

@@ -125,8 +125,9 @@ def test_a_finished_stage_leaves_a_world_of_as_many_passes():
     assert (world.config.flow.steps, config.flow.steps) == (1, before)
 
 
-def test_score_identity_asks_nothing_where_critic_and_teacher_agree_and_never_moves_the_critic():
-    objective = objective_of(random_world(), matching=0.0, identity=1.0, regression=0.0, teacher_learns=1)
+@pytest.mark.parametrize("learns", [0, 1])
+def test_score_identity_asks_nothing_where_critic_and_teacher_agree_and_never_moves_the_critic(learns):
+    objective = objective_of(random_world(), matching=0.0, identity=1.0, regression=0.0, teacher_learns=learns)
     clip, critic = clip_for(objective.world, 2, 8), objective.roles["critic"]
     _, terms = objective.loss(clip, torch.Generator().manual_seed(0))
     assert terms["identity"] == 0
@@ -137,6 +138,7 @@ def test_score_identity_asks_nothing_where_critic_and_teacher_agree_and_never_mo
     terms["identity"].backward()
     assert gradient(objective.student) > 0 and gradient(critic) == gradient(objective.teacher) == 0
     assert all(p.requires_grad for p in objective.trained.parameters())
+    assert all(p.requires_grad == bool(learns) for p in objective.teacher.parameters())
 
 
 def test_student_and_discriminator_learn_from_each_other_and_neither_moves_the_other():
