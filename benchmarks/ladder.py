@@ -5,10 +5,11 @@
     python benchmarks/ladder.py --quick
 
 `run` takes the world down by Self-Forcing straight to 1 pass a frame, once a seed, the teacher frozen, and in a third of the steps by a
-teacher that learns; rung by rung to 4, 2 and 1, the teacher frozen, a sixth of those steps each, for --rungs of the seeds; and to 4 by
-consistency distillation and by shortcuts, for --rivals of them. It measures each beside the world as it was in 64, 4 and 1 passes, which
-has no seed but the noise: --undistilled of them. Stopped, the same command goes on. `tell` writes TO.json, and the tables of TO.md, from
-one such folder a data set; the keys of TO.json are those of the first. The last line printed is one JSON object of the figures.
+teacher that learns; rung by rung to 4, 2 and 1, by a teacher of either kind, a sixth of those steps each, for --rungs of the seeds; and
+to 4 by consistency distillation and by shortcuts, for --rivals of them. It measures each beside the world as it was in 64, 4 and 1
+passes, which has no seed but the noise: --undistilled of them. Stopped, the same command goes on. `tell` writes TO.json, and the tables
+of TO.md, from one such folder a data set; the keys of TO.json are those of the first. The last line printed is one JSON object of the
+figures.
 """
 
 import argparse
@@ -52,6 +53,7 @@ class Way:
 FROZEN = {"teacher_learns": 0}
 RUNGS = Way("self-forcing", "self_forcing", (4, 2, 1), options=FROZEN)
 STRAIGHT = Way("self-forcing straight", "self_forcing", (1,), times=6, options=FROZEN)
+LEARNING_RUNGS = Way("self-forcing by rungs, teacher learns", "self_forcing", (4, 2, 1))
 LEARNING = Way("self-forcing, teacher learns", "self_forcing", (1,), times=2)
 RIVALS = (Way("consistency", "consistency", (4,)), Way("shortcut", "shortcut", (4,)))
 TEACHER, NAIVE = 64, (4, 1)
@@ -144,8 +146,8 @@ def climb_all(args: argparse.Namespace) -> dict[str, float]:
 
 def ways(args: argparse.Namespace, n: int) -> list[Way]:
     """The ways that are gone with the n-th seed."""
-    learning = replace(LEARNING, options={"recovery": args.recovery})
-    return [*([RUNGS] if n < args.rungs else ()), STRAIGHT, learning, *(RIVALS if n < args.rivals else ())]
+    rungs, straight = (replace(way, options={"recovery": args.recovery}) for way in (LEARNING_RUNGS, LEARNING))
+    return [*([RUNGS, rungs] if n < args.rungs else ()), STRAIGHT, straight, *(RIVALS if n < args.rivals else ())]
 
 
 def report(task: str, done: int, total: int, figures: dict[str, float]) -> None:
