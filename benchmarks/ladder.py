@@ -4,12 +4,11 @@
     python benchmarks/ladder.py tell OUT [OUT ...] --to docs/results/ladder
     python benchmarks/ladder.py --quick
 
-`run` takes the world down by Self-Forcing straight to 1 pass a frame, once a seed, the teacher frozen, and in a third of the steps by a
-teacher that learns; rung by rung to 4, 2 and 1, by a teacher of either kind, a sixth of those steps each, for --rungs of the seeds; and
-to 4 by consistency distillation and by shortcuts, for --rivals of them. It measures each beside the world as it was in 64, 4 and 1
-passes, which has no seed but the noise: --undistilled of them. Stopped, the same command goes on. `tell` writes TO.json, and the tables
-of TO.md, from one such folder a data set; the keys of TO.json are those of the first. The last line printed is one JSON object of the
-figures.
+`run` takes the world down to 1 pass a frame by Self-Forcing, once a seed, as `roadcast distil` has it, and to 4 and 2 for --rungs of the
+seeds; with a frozen teacher, in three times the steps; and to 4 by consistency distillation and by shortcuts, for --rivals of them. It
+measures each beside the world as it was in 64, 4 and 1 passes, which has no seed but the noise: --undistilled of them. Stopped, the same
+command goes on. `tell` writes TO.json, and the tables of TO.md, from one such folder a data set; the keys of TO.json are those of the
+first. The last line printed is one JSON object of the figures.
 """
 
 import argparse
@@ -50,14 +49,11 @@ class Way:
         return self.name.replace(",", "").replace(" ", "_").replace("-", "_")
 
 
-FROZEN = {"teacher_learns": 0}
-RUNGS = Way("self-forcing", "self_forcing", (4, 2, 1), options=FROZEN)
-STRAIGHT = Way("self-forcing straight", "self_forcing", (1,), times=6, options=FROZEN)
-LEARNING_RUNGS = Way("self-forcing by rungs, teacher learns", "self_forcing", (4, 2, 1))
-LEARNING = Way("self-forcing, teacher learns", "self_forcing", (1,), times=2)
+SELF_FORCING = Way("self-forcing", "self_forcing", (4, 2, 1), times=2)
+FROZEN = Way("self-forcing, teacher frozen", "self_forcing", (1,), times=6, options={"teacher_learns": 0})
 RIVALS = (Way("consistency", "consistency", (4,)), Way("shortcut", "shortcut", (4,)))
 TEACHER, NAIVE = 64, (4, 1)
-ONE_STEP = tuple(f"1, {way.name}" for way in (STRAIGHT, LEARNING))
+ONE_STEP = tuple(f"1, {way.name}" for way in (FROZEN, SELF_FORCING))
 MARK = "<!-- below: python benchmarks/ladder.py tell -->\n"
 
 
@@ -90,7 +86,7 @@ def arguments() -> argparse.ArgumentParser:
     run.add_argument("--lpips-weights", nargs="+", default=())
     run.add_argument("--fvd-weights")
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    run.add_argument("--rungs", type=int, default=3, help="seeds that Self-Forcing goes rung by rung with")
+    run.add_argument("--rungs", type=int, default=3, help="seeds that Self-Forcing is gone to 4 and 2 passes with")
     run.add_argument("--rivals", type=int, default=3, help="seeds that ways other than Self-Forcing are gone with")
     run.add_argument("--undistilled", type=int, default=1, help="seeds that the world as it was is measured with")
     run.add_argument("--steps", type=int, default=300)
@@ -146,8 +142,9 @@ def climb_all(args: argparse.Namespace) -> dict[str, float]:
 
 def ways(args: argparse.Namespace, n: int) -> list[Way]:
     """The ways that are gone with the n-th seed."""
-    rungs, straight = (replace(way, options={"recovery": args.recovery}) for way in (LEARNING_RUNGS, LEARNING))
-    return [*([RUNGS, rungs] if n < args.rungs else ()), STRAIGHT, straight, *(RIVALS if n < args.rivals else ())]
+    passes = SELF_FORCING.passes if n < args.rungs else (1,)
+    learning = replace(SELF_FORCING, passes=passes, options={"recovery": args.recovery})
+    return [learning, FROZEN, *(RIVALS if n < args.rivals else ())]
 
 
 def report(task: str, done: int, total: int, figures: dict[str, float]) -> None:

@@ -138,6 +138,7 @@ REMAT_MODES = ("none", "selective", "block")
 class StageConfig:
     """One rung of the training ladder: an objective, its options by name, and how long to climb.
 
+    from_start  begins with the finished world that the run's first stage began with (`start`), not with what the stage before it left
     curriculum  ((from step, frames a clip), ...), the first from step 0; clip_frames where it is empty
     augment     what is done to the clips at random, by name (docs/augmentation.md); latents are then made as clips are read
     remat       what is computed again in the backward pass rather than kept (parallel/remat.py): none; selective, all that is
@@ -153,6 +154,7 @@ class StageConfig:
 
     objective: str = ""
     options: dict[str, float | str] = field(default_factory=dict)
+    from_start: bool = False
     steps: int = 1000
     batch: int = 8
     accumulate: int = 1
@@ -275,6 +277,8 @@ class Config:
             raise UserError("data.reel and data.mixture are both given; name the reel in the mixture, with a weight")
         for name, stage in self.train.items():
             _check_stage(name, stage)
+            if stage.from_start and not self.start:
+                raise UserError(f"train.{name}.from_start = true, and start names no world; give start = RUN/world")
         _check_choices("guard", self.guard, GUARD_CHOICES)
         _check_choices("compute", self.compute, COMPUTE_CHOICES)
         for name in ("shard", "pipeline", "context"):

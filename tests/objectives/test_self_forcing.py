@@ -88,6 +88,23 @@ def test_the_training_rollout_makes_the_frames_that_are_served():
     assert torch.equal(made[:, 4:], torch.cat(served, dim=1))
 
 
+@pytest.mark.parametrize(("exit", "passes"), [("random", {0, 1, 2}), ("last", {2})])
+def test_frames_are_left_at_any_pass_or_at_the_last(exit, passes):
+    objective, left = objective_of(random_world(), steps=3, exit=exit), set()
+    imagine = objective.imagine
+
+    def noted(clip, z_true, context, exit, generator):
+        left.add(exit)
+        return imagine(clip, z_true, context, exit, generator)
+
+    objective.imagine = noted
+    clip = clip_for(objective.world, 1, 7)
+    with torch.no_grad():
+        for seed in range(20):
+            objective.loss(clip, torch.Generator().manual_seed(seed))
+    assert left == passes
+
+
 def test_of_a_long_rollout_only_the_window_keeps_a_graph():
     world = random_world()
     objective = objective_of(world, matching=0.0)

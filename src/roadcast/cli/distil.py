@@ -42,8 +42,8 @@ def distil(
       roadcast distil runs/mine --steps 4,1 --training-steps 3000 --judge runs/features --device cuda
       torchrun --nproc-per-node 8 -m roadcast distil runs/mine --device cuda --set compute.shard=8
 
-    Each rung is a stage of Self-Forcing: the world imagines real clips on by itself, and is moved until what it makes is, in
-    distribution, what the trained world would have made in many passes. Then every rung is measured on held-out recordings beside the
+    Each rung is a stage of Self-Forcing that begins with the trained world: it imagines real clips on by itself, in that many passes, and
+    is moved until what it makes is, in distribution, what really came. Then every rung is measured on held-out recordings beside the
     world as it was, in many passes and in as few. Stopped or killed, the same command goes on.
 
     Args:

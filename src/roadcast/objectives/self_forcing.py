@@ -21,7 +21,8 @@ class SelfForcing(Objective):
     """Distribution matching over self-made continuations of real clips (Huang et al. 2025, Self-Forcing; Yin et al. 2024, DMD).
 
     The first `context` frames of a clip are given, the student imagines the others by its own rollout in `steps` passes a frame,
-    leaving those of a step at one random pass (algorithm 1). What it made, z, is then moved
+    leaving those of a step at one random pass (algorithm 1), or, by `exit`, always at the last: the passes before it then make what a
+    good start made them make, and of several passes nothing is spoilt on the way (LOG.md). What it made, z, is then moved
 
         grad = (f_critic(x_t, t) - f_teacher(x_t, t)) / mean |z - f_teacher(x_t, t)|          DMD, eq. 7 and 8
 
@@ -61,6 +62,7 @@ class SelfForcing(Objective):
         "teacher_learns": 0,
         "recovery": 1.0,
     }
+    choices: ClassVar[dict[str, tuple[str, ...]]] = {"exit": ("random", "last")}
 
     def __init__(self, world: World, options: dict[str, float], losses: dict[str, float]):
         super().__init__(world, options, losses)
@@ -101,6 +103,8 @@ class SelfForcing(Objective):
         z_true, chance = latents_of(clip, self.world.tokenizer), self.chance(generator)
         context, window = int(self.options["context"]), int(self.options["window"])
         exit = int(torch.randint(int(self.options["steps"]), (), generator=chance))
+        if self.words["exit"] == "last":
+            exit = int(self.options["steps"]) - 1
         frames = int(torch.randint(min(context + window, z_true.shape[1]), z_true.shape[1] + 1, (), generator=chance))
         z_true = z_true[:, :frames]
         with torch.set_grad_enabled(self.moves):

@@ -11,8 +11,7 @@ from roadcast.errors import UserError
 def ladder(world: Path, config: Config, passes: Sequence[int], steps: int, method: str = "self_forcing") -> Config:
     """The configuration that takes a finished world down to each of `passes` passes a frame, one stage after another.
 
-    Self-Forcing (objectives/self_forcing.py) goes down rung by rung, each stage beginning with the world that the one before it left, and
-    the finished world, which goes on learning, the teacher of all. The others have no rungs: each number of passes is trained for in turn.
+    Every stage begins with the finished world: by way of more passes, a world of few comes out no better for more steps (LOG.md).
 
     world   the folder of the finished world, of configuration `config`
     passes  falling
@@ -39,16 +38,17 @@ def rung(before: StageConfig, passes: int, steps: int, method: str) -> StageConf
     """One stage, batches as in the stage that trained the dynamics, at a twentieth of its rate of learning: critic and teacher differ
     by little, and steps of a size that is right for learning from nothing are mostly noise (LOG.md).
 
-    The average is over a twentieth of the steps, so that little of the rung above is left in it. Self-Forcing imagines twice as far in its
-    second half.
+    The average is over a twentieth of the steps, so that little of the finished world is left in it. Self-Forcing imagines twice as far in
+    its second half, leaves frames at the last pass, and has a teacher that goes on learning.
     """
-    options: dict[str, float] = {"steps": passes}
+    options: dict[str, float | str] = {"steps": passes}
     frames = max(before.clip_frames, 16)
     if method == "self_forcing":
-        options |= {"critic_first": steps // 10, "teacher_learns": 1}
+        options |= {"critic_first": steps // 10, "exit": "last", "teacher_learns": 1}
     return StageConfig(
         objective=method,
         options=options,
+        from_start=True,
         steps=steps,
         batch=before.batch,
         accumulate=before.accumulate,

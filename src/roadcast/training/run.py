@@ -109,7 +109,8 @@ def train(
 def world_before(name: str | None, run: Run) -> World:
     """The world that stage `name` begins with, on the run's device; after all stages where that is None."""
     stages = [*run.config.train, None]
-    if (earlier := stages.index(name)) > 0:
+    anew = name is not None and run.config.train[name].from_start
+    if (earlier := stages.index(name)) > 0 and not anew:
         return World.load(run.folder / str(stages[earlier - 1]) / "world", str(run.mesh.device))
     torch.manual_seed(run.config.seed)
     world = World(run.config)
