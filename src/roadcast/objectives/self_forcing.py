@@ -21,8 +21,8 @@ class SelfForcing(Objective):
     """Distribution matching over self-made continuations of real clips (Huang et al. 2025, Self-Forcing; Yin et al. 2024, DMD).
 
     The first `context` frames of a clip are given, the student imagines the others by its own rollout in `steps` passes a frame,
-    leaving those of a step at one random pass (algorithm 1), or, by `exit`, always at the last: the passes before it then make what a
-    good start made them make, and of several passes nothing is spoilt on the way (LOG.md). What it made, z, is then moved
+    leaving those of a step at one random pass (algorithm 1) or, with `exit` "last", always at the last, which spares a student that
+    begins well in so many passes (LOG.md). What it made, z, is then moved
 
         grad = (f_critic(x_t, t) - f_teacher(x_t, t)) / mean |z - f_teacher(x_t, t)|          DMD, eq. 7 and 8
 
