@@ -277,8 +277,6 @@ class Config:
             raise UserError("data.reel and data.mixture are both given; name the reel in the mixture, with a weight")
         for name, stage in self.train.items():
             _check_stage(name, stage)
-            if stage.from_start and not self.start:
-                raise UserError(f"train.{name}.from_start = true, and start names no world; give start = RUN/world")
         _check_choices("guard", self.guard, GUARD_CHOICES)
         _check_choices("compute", self.compute, COMPUTE_CHOICES)
         for name in ("shard", "pipeline", "context"):

@@ -34,7 +34,10 @@ def test_the_card_tells_what_made_the_world(trained, tmp_path):
     (further := tmp_path / "further").mkdir()
     shutil.copytree(trained / "world", further / "world")
     config = json.loads((trained / "config.json").read_text())
-    config["start"], config["train"] = str(trained / "world"), {"more": config["train"]["dynamics"] | {"steps": 12345}}
+    config["start"], config["train"] = (
+        str(trained / "world"),
+        {"more": config["train"]["dynamics"] | {"steps": 12345, "from_start": True}},
+    )
     (further / "config.json").write_text(json.dumps(config))
     record = json.loads((trained / "record.json").read_text())
     record["command"] = [

@@ -31,11 +31,11 @@ def test_a_rung_begins_with_the_finished_world_whatever_rungs_came_before(toy_re
     assert both.read_bytes() != above.read_bytes()
 
 
-def test_a_rung_without_a_finished_world_is_told():
-    config = ladder(Path("world"), micro_config(), [1], steps=10)
+def test_a_rung_without_a_finished_world_is_told(toy_reel, tmp_path):
+    config = ladder(Path("world"), override(micro_config(), [f"data.reel={toy_reel}"]), [1], steps=10)
     config.start = ""
     with pytest.raises(UserError, match=r"train.self_forcing_1.from_start = true.* give start = RUN/world"):
-        config.validate()
+        train(config, tmp_path, report=lambda *_: None)
 
 
 @pytest.mark.parametrize("passes", [[], [1, 2], [2, 2], [2, 0]])

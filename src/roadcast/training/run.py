@@ -78,9 +78,11 @@ def train(
     reels = [Reel(path) for path in config.data.mixture or [config.data.reel]]
     for reel in reels:
         check_reel(reel, config)
-    for stage in config.train.values():  # a name that is wrong is told before hours of another stage
+    for name, stage in config.train.items():  # a name that is wrong is told before hours of another stage
         Augment(stage.augment, config.seed)
         look_up("objective", stage.objective, OBJECTIVES).settings(stage.options)
+        if stage.from_start and not config.start:
+            raise UserError(f"train.{name}.from_start = true, and start names no world; give start = RUN/world")
     Hooks(config.compute.hooks, folder, "", lambda step, values: None)
     mesh = join(config.compute, device)
     try:
