@@ -5,10 +5,10 @@
     python benchmarks/ladder.py --quick
 
 `run` takes the world down to 1 pass a frame by Self-Forcing, once a seed, as `roadcast distil` has it, and to 4 and 2 for --rungs of the
-seeds; with a frozen teacher, in three times the steps; and to 4 by consistency distillation and by shortcuts, for --rivals of them. It
-measures each beside the world as it was in 64, 4 and 1 passes, which has no seed but the noise: --undistilled of them. Stopped, the same
-command goes on. `tell` writes TO.json, and the tables of TO.md, from one such folder a data set; the keys of TO.json are those of the
-first. The last line printed is one JSON object of the figures.
+seeds; for --frozen of them with a frozen teacher, in three times the steps; and for --rivals to 4 by consistency distillation and by
+shortcuts. It measures each beside the world as it was in 64, 4 and 1 passes, which has no seed but the noise: --undistilled of them.
+Stopped, the same command goes on. `tell` writes TO.json, and the tables of TO.md, from one such folder a data set; the keys of TO.json are
+those of the first. The last line printed is one JSON object of the figures.
 """
 
 import argparse
@@ -87,6 +87,9 @@ def arguments() -> argparse.ArgumentParser:
     run.add_argument("--fvd-weights")
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     run.add_argument("--rungs", type=int, default=3, help="seeds that Self-Forcing is gone to 4 and 2 passes with")
+    run.add_argument(
+        "--frozen", type=int, default=3, help="seeds that Self-Forcing is gone with by a frozen teacher, too"
+    )
     run.add_argument("--rivals", type=int, default=3, help="seeds that ways other than Self-Forcing are gone with")
     run.add_argument("--undistilled", type=int, default=1, help="seeds that the world as it was is measured with")
     run.add_argument("--steps", type=int, default=300)
@@ -144,7 +147,7 @@ def ways(args: argparse.Namespace, n: int) -> list[Way]:
     """The ways that are gone with the n-th seed."""
     passes = SELF_FORCING.passes if n < args.rungs else (1,)
     learning = replace(SELF_FORCING, passes=passes, options={"recovery": args.recovery})
-    return [learning, FROZEN, *(RIVALS if n < args.rivals else ())]
+    return [learning, *([FROZEN] if n < args.frozen else ()), *(RIVALS if n < args.rivals else ())]
 
 
 def report(task: str, done: int, total: int, figures: dict[str, float]) -> None:
