@@ -88,8 +88,8 @@ def test_the_training_rollout_makes_the_frames_that_are_served():
     assert torch.equal(made[:, 4:], torch.cat(served, dim=1))
 
 
-@pytest.mark.parametrize(("exit", "passes"), [("random", {0, 1, 2}), ("last", {2})])
-def test_frames_are_left_at_any_pass_or_at_the_last(exit, passes):
+@pytest.mark.parametrize(("exit", "passes"), [("random", {0, 1, 2}), ("last", {2}), ("all", {None})])
+def test_frames_are_left_at_any_pass_or_at_the_last_and_all_may_have_gradients(exit, passes):
     objective, left = objective_of(random_world(), steps=3, exit=exit), set()
     imagine = objective.imagine
 
@@ -105,14 +105,17 @@ def test_frames_are_left_at_any_pass_or_at_the_last(exit, passes):
     assert left == passes
 
 
-def test_of_a_long_rollout_only_the_window_keeps_a_graph():
+@pytest.mark.parametrize(("exit", "passes"), [("random", 1), ("last", 1), ("all", 2)])
+def test_of_a_long_rollout_only_the_window_keeps_a_graph(exit, passes):
     world = random_world()
-    objective = objective_of(world, matching=0.0)
+    objective = objective_of(world, matching=0.0, exit=exit)
     clip = clip_for(world, 1, 12)
     calls = []
     world.dynamics.register_forward_hook(lambda module, args, output: calls.append(output.requires_grad))
-    objective.loss(clip, torch.Generator().manual_seed(0))
-    assert sum(calls) == 4
+    loss, _ = objective.loss(clip, torch.Generator().manual_seed(0))
+    assert sum(calls) == 4 * passes
+    loss.backward()
+    assert gradient(world.dynamics) > 0
 
 
 def test_matching_moves_what_was_made_from_the_critic_s_view_to_the_teacher_s():

@@ -52,6 +52,8 @@ def columns(horizons: Sequence[int]) -> list[Column]:
     near, far = horizons[0], horizons[-1]
     return [
         *(Column(f"frechet_{h}", f"Frechet at {h}", 3) for h in horizons),
+        Column(f"precision_{far}", f"precision at {far}", 2),
+        Column(f"recall_{far}", f"recall at {far}", 2),
         *(Column(f"fvd_{h}", f"FVD at {h}", 0) for h in horizons if h >= 16),
         Column(f"psnr_{near}", f"PSNR at {near}, dB", 2),
         Column(f"ssim_{near}", f"SSIM at {near}", 3),
@@ -139,6 +141,8 @@ def measured(
         kind, _, at = name.partition("@")
         told[f"{kind.removeprefix('jepa_')}_{at}"] = by_system["model"].frechet.mean
         told[f"real_{kind.removeprefix('jepa_')}_{at}"] = by_system["real"].frechet.mean
+        if kind == "jepa_frechet":
+            told |= {f"precision_{at}": by_system["model"].precision, f"recall_{at}": by_system["model"].recall}
     for name in ("psnr", "ssim", "lpips", "motion", "sharpness"):
         for h in horizons:
             if name in result.metrics:

@@ -22,7 +22,9 @@ class SelfForcing(Objective):
 
     The first `context` frames of a clip are given, the student imagines the others by its own rollout in `steps` passes a frame,
     leaving those of a step at one random pass (algorithm 1) or, with `exit` "last", always at the last, which spares a student that
-    begins well in so many passes (LOG.md). What it made, z, is then moved
+    begins well in so many passes (LOG.md). Gradients go through that pass alone; with `exit` "all" frames are left at the last and
+    gradients go through all passes, so that the first, which decides what is where, is taught to lead back too: less drift, and further
+    from the truth near the start. What it made, z, is then moved
 
         grad = (f_critic(x_t, t) - f_teacher(x_t, t)) / mean |z - f_teacher(x_t, t)|          DMD, eq. 7 and 8
 
@@ -62,7 +64,7 @@ class SelfForcing(Objective):
         "teacher_learns": 0,
         "recovery": 1.0,
     }
-    choices: ClassVar[dict[str, tuple[str, ...]]] = {"exit": ("random", "last")}
+    choices: ClassVar[dict[str, tuple[str, ...]]] = {"exit": ("random", "last", "all")}
 
     def __init__(self, world: World, options: dict[str, float], losses: dict[str, float]):
         super().__init__(world, options, losses)
@@ -102,9 +104,9 @@ class SelfForcing(Objective):
     def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
         z_true, chance = latents_of(clip, self.world.tokenizer), self.chance(generator)
         context, window = int(self.options["context"]), int(self.options["window"])
-        exit = int(torch.randint(int(self.options["steps"]), (), generator=chance))
-        if self.words["exit"] == "last":
-            exit = int(self.options["steps"]) - 1
+        exit: int | None = int(torch.randint(int(self.options["steps"]), (), generator=chance))
+        if self.words["exit"] != "random":
+            exit = int(self.options["steps"]) - 1 if self.words["exit"] == "last" else None
         frames = int(torch.randint(min(context + window, z_true.shape[1]), z_true.shape[1] + 1, (), generator=chance))
         z_true = z_true[:, :frames]
         with torch.set_grad_enabled(self.moves):
@@ -136,8 +138,9 @@ class SelfForcing(Objective):
         """The world is from now on driven in as many passes a frame as it was trained for."""
         self.world.drive_in(int(self.options["steps"]))
 
-    def imagine(self, clip: Clip, z_true: Tensor, context: int, exit: int, generator: torch.Generator) -> Tensor:
-        """The clip's first `context` latents and the student's own after them, each frame left at pass `exit`, [B, T, H, W, C]."""
+    def imagine(self, clip: Clip, z_true: Tensor, context: int, exit: int | None, generator: torch.Generator) -> Tensor:
+        """The clip's first `context` latents and the student's own after them, [B, T, H, W, C], each frame left at pass `exit` with
+        gradients through it alone; None: left at the last, with gradients through all."""
         seeds = torch.randint(2**62, (len(clip),), generator=generator).tolist()
         made, learns = [z_true[:, :context]], z_true.shape[1] - int(self.options["window"])
         given = slice(0, z_true.shape[1] * self.world.config.tokenizer.time_stride)
