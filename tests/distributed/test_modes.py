@@ -123,7 +123,8 @@ def train(mode: Mode) -> Result:
     stage.objective, stage.accumulate, stage.remat = mode.objective, MICROS, mode.remat
     objective = build_objective(mode.objective, random_world(config).train(), mode.options)
     engine = parallelise(objective, stage, compute, mesh, torch.float32)
-    optimizer = torch.optim.AdamW(engine.model.parameters(), lr=1e-3, eps=1e-2)  # small gradients are rounding, and stay small
+    # Small gradients are rounding, which an `eps` below them would make steps of.
+    optimizer = torch.optim.AdamW(engine.model.parameters(), lr=1e-3, eps=1e-2)
     scaler = torch.amp.GradScaler("cpu", init_scale=16.0)
     rows, norms, gradients = [], [], None
     for step in range(STEPS):
