@@ -28,6 +28,7 @@ from roadcast.data.ingest import ingest
 from roadcast.data.loading.loader import read_clips
 from roadcast.data.reel.store import Reel
 from roadcast.evaluation.extractors import Extractor, jepa_extractor
+from roadcast.evaluation.ladder import PIECE
 from roadcast.evaluation.metrics.drift import COLLAPSES, collapse
 from roadcast.evaluation.metrics.flow import motion
 from roadcast.evaluation.metrics.frechet import distances
@@ -35,7 +36,7 @@ from roadcast.evaluation.video_io import encode
 from roadcast.flow.world import World
 from roadcast.presets import preset_config
 
-CONTEXT, WINDOW, PIECE, FEW, PERIOD_S, AMPLITUDE = 16, 64, 8, 200, 8.0, 0.5
+CONTEXT, WINDOW, FEW, PERIOD_S, AMPLITUDE = 16, 64, 200, 8.0, 0.5
 
 
 def main() -> None:
@@ -77,11 +78,13 @@ def endure(
     recorded, known = clip.actions_BFA[:, again], clip.known_BFA[:, again]
     real = clip.frames_BFHWC[0].numpy()
     told: dict[str, float] = {"frames": frames, "recorded_frames": length}
-    real_pieces = [] if eye is None else [eye.features(pieces(whole(reel, n))) for n in videos]
-    if len(real_pieces) == 1:
-        raise SystemExit(
-            f"{reel.path}: has one recording in split {split}; real pieces want another to be held against"
-        )
+    if eye is not None:
+        if len(videos) == 1:
+            raise SystemExit(
+                f"{reel.path}: has one recording in split {split}; real pieces want another to be held against"
+            )
+        real_pieces = [eye.features(pieces(whole(reel, n))) for n in videos]
+        members, apart = np.concatenate(real_pieces), usual_distance(real_pieces)
     strips = [real[again[CONTEXT :: round(5 * world.fps)].numpy()]]
     for name, actions in {"recorded": recorded, "sine": sine(recorded, world, period)}.items():
         started = time.perf_counter()
@@ -89,7 +92,7 @@ def endure(
         told[f"{name}_fps"] = frames / (time.perf_counter() - started)
         told |= judged(name, made, real, again[CONTEXT:].numpy())
         if eye is not None:
-            far = farness(eye.features(pieces(torch.as_tensor(made))), real_pieces)
+            far = distances(eye.features(pieces(torch.as_tensor(made))), members).min(axis=1) / apart
             told[f"{name}_far_first"], told[f"{name}_far_last"] = (
                 float(np.median(part)) for part in (far[: FEW // PIECE], far[-FEW // PIECE :])
             )
@@ -112,12 +115,10 @@ def pieces(frames_FHWC: Tensor) -> Tensor:
     return frames_FHWC[: len(frames_FHWC) // PIECE * PIECE].unflatten(0, (-1, PIECE))
 
 
-def farness(rows_ND: np.ndarray, real: list[np.ndarray]) -> np.ndarray:
-    """The distance of each row to the nearest of all recordings' rows, over the median distance of a recording's to those of others."""
-    apart = []
-    for n, own in enumerate(real):
-        apart.append(distances(own, np.concatenate(real[:n] + real[n + 1 :])).min(axis=1))
-    return distances(rows_ND, np.concatenate(real)).min(axis=1) / np.median(np.concatenate(apart))
+def usual_distance(real: list[np.ndarray]) -> float:
+    """The median distance of a recording's rows to the nearest of the other recordings'."""
+    apart = [distances(own, np.concatenate(real[:n] + real[n + 1 :])).min(axis=1) for n, own in enumerate(real)]
+    return float(np.median(np.concatenate(apart)))
 
 
 def sine(recorded_1FA: Tensor, world: World, period: float) -> Tensor:

@@ -104,9 +104,9 @@ class SelfForcing(Objective):
     def loss(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor, Terms]:
         z_true, chance = latents_of(clip, self.world.tokenizer), self.chance(generator)
         context, window = int(self.options["context"]), int(self.options["window"])
-        exit: int | None = int(torch.randint(int(self.options["steps"]), (), generator=chance))
-        if self.words["exit"] != "random":
-            exit = int(self.options["steps"]) - 1 if self.words["exit"] == "last" else None
+        steps = int(self.options["steps"])
+        chosen = int(torch.randint(steps, (), generator=chance))
+        exit = {"random": chosen, "last": steps - 1, "all": None}[self.words["exit"]]
         frames = int(torch.randint(min(context + window, z_true.shape[1]), z_true.shape[1] + 1, (), generator=chance))
         z_true = z_true[:, :frames]
         with torch.set_grad_enabled(self.moves):
