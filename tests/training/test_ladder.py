@@ -15,6 +15,7 @@ def test_each_rung_is_a_stage_that_has_fewer_passes():
     config = ladder(Path("runs/mine/world"), micro_config(), [4, 2, 1], steps=200).validate()
     assert list(config.train) == ["self_forcing_4", "self_forcing_2", "self_forcing_1"]
     assert [stage.options["steps"] for stage in config.train.values()] == [4, 2, 1]
+    assert {stage.options["exit"] for stage in config.train.values()} == {"all"}
     assert config.start.endswith("runs/mine/world") and config.guard.anomaly == "off"
     assert all(stage.lr < micro_config().train["dynamics"].lr for stage in config.train.values())
 

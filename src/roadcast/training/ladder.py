@@ -39,12 +39,12 @@ def rung(before: StageConfig, passes: int, steps: int, method: str) -> StageConf
     by little, and steps of a size that is right for learning from nothing are mostly noise (LOG.md).
 
     The average is over a twentieth of the steps, so that little of the finished world is left in it. Self-Forcing imagines twice as far in
-    its second half, leaves frames at the last pass, and has a teacher that goes on learning.
+    its second half, has gradients through all passes of a frame, and a teacher that goes on learning.
     """
     options: dict[str, float | str] = {"steps": passes}
     frames = max(before.clip_frames, 16)
     if method == "self_forcing":
-        options |= {"critic_first": steps // 10, "exit": "last", "teacher_learns": 1}
+        options |= {"critic_first": steps // 10, "exit": "all", "teacher_learns": 1}
     return StageConfig(
         objective=method,
         options=options,
