@@ -157,7 +157,9 @@ def report(task: str, done: int, total: int, figures: dict[str, float]) -> None:
 
 def protocol(args: argparse.Namespace, config: Config, reel: Reel) -> dict[str, object]:
     """What the figures depend on."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
     return {
         "test": reel.fingerprint, "source": json.loads((args.test / "reel.json").read_text())["origin"]["source"],
         "split": args.split, "clips": args.clips, "context": args.context, "horizon": args.horizon,
@@ -179,7 +181,7 @@ def write(outs: Sequence[Path], to: Path) -> dict[str, float]:
     first = next(iter(kept.values()))
     told = headline(first["rungs"])
     by_data = {
-        name: {"summary": {one_step: headline(one["rungs"], one_step) for one_step in ONE_STEP}, **one}
+        name: {"summary": {way: ratios for way in ONE_STEP if (ratios := headline(one["rungs"], way))}, **one}
         for name, one in kept.items()
     }
     to.with_suffix(".json").write_text(
