@@ -14,13 +14,13 @@ those of the first. The last line printed is one JSON object of the figures.
 import argparse
 import json
 import platform
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from harness import commit
 
 from roadcast.cli.evaluate import lookers
 from roadcast.config import Config, load_config, override
@@ -157,14 +157,11 @@ def report(task: str, done: int, total: int, figures: dict[str, float]) -> None:
 
 def protocol(args: argparse.Namespace, config: Config, reel: Reel) -> dict[str, object]:
     """What the figures depend on."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
     return {
         "test": reel.fingerprint, "source": json.loads((args.test / "reel.json").read_text())["origin"]["source"],
         "split": args.split, "clips": args.clips, "context": args.context, "horizon": args.horizon,
         "training_steps": args.steps, "recovery": args.recovery, "width": config.dynamics.width, "depth": config.dynamics.depth,
-        "size": [config.data.height, config.data.width], "commit": commit.stdout.strip(), "torch": torch.__version__,
+        "size": [config.data.height, config.data.width], "commit": commit(), "torch": torch.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads" if args.device == "cpu" else torch.cuda.get_device_name(),
     }  # fmt: skip
 

@@ -34,7 +34,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from browser import CHROMIUM, Page, chromium, wait_for
-from harness import cpu_model
+from harness import commit, cpu_model
 from serving_clients import KEYS_S, WARM_S, Seen, come_and_go, slow
 from serving_host import Counts, Host, box, hosted, mock
 from serving_replica import resume
@@ -223,14 +223,6 @@ def keep(to: Path | None, figures: Figures) -> Figures:
     lines = [f"{cpu_model()}, {os.cpu_count()} cores; commit `{commit()}`", "", *table(figures)]
     write_file(to / "table.md", lambda beside: beside.write_text("\n".join(lines) + "\n"))
     return figures
-
-
-def commit() -> str:
-    """What is checked out."""
-    asked = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
-    )
-    return asked.stdout.strip() or "unknown"
 
 
 def main() -> None:
