@@ -1,6 +1,6 @@
 """What a save takes of host memory and of time: a state of one gigabyte on the CPU, in the foreground and in the background.
 
-    python benchmarks/checkpoint_memory.py FOLDER [--megabytes 1024] [--quick]
+    python benchmarks/checkpoint_memory.py [FOLDER] [--megabytes 1024] [--quick]
 
 For each way, in a process of its own: the peak of resident memory during the save over the state's size (the state itself is in host
 memory too, as it is not where a GPU trains), the seconds that training stands still, and the seconds until all is durable. The
@@ -11,12 +11,12 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import torch
 
-from roadcast.files import remove
 from roadcast.training.checkpoints import Checkpoints
 
 TENSORS = 64
@@ -53,7 +53,9 @@ def measure(folder: Path, megabytes: int, background: bool) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="on the disk to be written to")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", nargs="?", default=Path(), help="on the disk to be written to"
+    )
     parser.add_argument("--megabytes", type=int, default=1024)
     parser.add_argument("--quick", action="store_true", help="256 megabytes")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)  # measure one, in this process
@@ -65,9 +67,10 @@ def main() -> None:
     print("| save | state, MB | peak / state | stands still, s | durable, s |\n|---|---|---|---|---|", flush=True)
     figures = {}
     for way in WAYS:
-        command = [sys.executable, __file__, str(given.folder), "--megabytes", str(megabytes), "--way", way]
-        row = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
-        remove(given.folder / "state")
+        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+            command = [sys.executable, __file__, folder, "--megabytes", str(megabytes), "--way", way]
+            told = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+        row = json.loads(told)
         print(
             f"| {way} | {row['state_mb']:.0f} | {row['peak_over_state']:.3f} | {row['stands_still_s']:.2f} | {row['durable_s']:.2f} |"
         )

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -158,6 +162,17 @@ def test_every_width_gets_a_fast_step_of_its_own_and_the_worlds_go_on_from_where
     backend.compile(make)
     assert made == backend.widths == [1, 4]
     assert np.array_equal(drive(backend, 2, STEERS[1:]), right)
+
+
+def test_by_several_threads_too_a_world_does_not_depend_on_its_place():
+    code = (
+        "from roadcast.cli.serve import IN_THE_BOX, open_backend\n"
+        "print(open_backend(IN_THE_BOX, 4, 1, 'cpu', 'float32', 'full').widths)"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "MKL_CBWR"} | {"OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.endswith("4]\n")
 
 
 @pytest.mark.slow

@@ -182,7 +182,7 @@ class Dynamics(nn.Module):
         d_BT: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The tokens [B, T, P, D] that go into the blocks, and the condition [B, T, D] that sets their norms."""
-        dtype = self.inlet.weight.dtype
+        dtype = self.registers.dtype
         features = [x_BTHWC, x_BTHWC - before_BTHWC] if self.config.difference_input else [x_BTHWC]
         cells = self.inlet(torch.cat(features, dim=-1).to(dtype))
         action_BTD = self.embed_action(commands_BTA.to(dtype))

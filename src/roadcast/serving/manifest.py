@@ -56,6 +56,7 @@ def build(device: str = "cpu", compiled: bool = False) -> dict[str, str]:
         "processor": processor,
         "kernels": torch.backends.cpu.get_cpu_capability(),
         "threads": str(torch.get_num_threads()),
+        "products": os.environ.get("MKL_CBWR", ""),
         "device": device.partition(":")[0],
         "compiled": str(compiled),
     }

@@ -239,6 +239,6 @@ class ModelBackend:
         if not same(widest, rows_on(self._benches[-1], everybody[::-1])):
             raise UserError(
                 f"slots = {self.slots}: on this machine a world's frames would depend on its place among the others; "
-                "serve one session a process (slots = 1)"
+                "start with the variable MKL_CBWR=AUTO, or serve one session a process (slots = 1)"
             )
         self._benches = [bench for bench in self._benches if same(widest, rows_on(bench, everybody))]

@@ -2,14 +2,19 @@
 
 What computes them is chosen by the shape, and adds up in another order where that shape is thin: matrix products of a handful of rows
 (one a frame: the embeddings, and what sets the norms), and convolutions over one small picture, which PyTorch gives to a kernel of
-their own. So what is thin is filled up with zeros. That this is enough is measured, not promised: whoever relies on it measures it
-(serving/pool.py).
+their own. So what is thin is filled up with zeros. By several threads MKL also divides the rows among them, and adds up as the division
+falls; `MKL_CBWR` holds it to one order (Intel oneMKL Developer Guide, Conditional Numerical Reproducibility). That all this is enough is
+measured, not promised: whoever relies on it measures it (serving/pool.py).
 """
+
+import os
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+os.environ.setdefault("MKL_CBWR", "AUTO")
+"""MKL reads it once, at the process's first matrix product."""
 ROWS = 32
 SMALL = 20480
 """The most numbers of one picture that PyTorch keeps from oneDNN (aten/src/ATen/native/Convolution.cpp, `use_mkldnn`)."""
