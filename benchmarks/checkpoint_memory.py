@@ -66,6 +66,7 @@ def main() -> None:
         return
     print("| save | state, MB | peak / state | stands still, s | durable, s |\n|---|---|---|---|---|", flush=True)
     figures = {}
+    given.folder.mkdir(parents=True, exist_ok=True)
     for way in WAYS:
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             command = [sys.executable, __file__, folder, "--megabytes", str(megabytes), "--way", way]
